@@ -1,0 +1,33 @@
+"""What can go wrong, in one short tree. A message says what is wrong and what to do about it."""
+
+
+class TilegenError(Exception):
+    """Anything tilegen refuses to do; the command line prints its message and exits with 1."""
+
+
+class InputError(TilegenError, ValueError):
+    """A value that the user gave cannot be used: a size, a CRS, a window, an option."""
+
+
+class BudgetError(TilegenError, ValueError):
+    """The job cannot fit: memory of a worker, or space on the disk."""
+
+
+class CheckpointError(TilegenError, ValueError):
+    """A checkpoint is missing, truncated, foreign, hostile, or does not match its card."""
+
+
+class DataError(TilegenError, ValueError):
+    """A chip, scene or packed dataset cannot be used for training."""
+
+
+class OutputError(TilegenError, OSError):
+    """A product exists already, belongs to another run, or cannot be written."""
+
+
+class ScheduleError(TilegenError, RuntimeError):
+    """The Dask cluster cannot be reached, has no workers, or lost a task for good."""
+
+
+class TrainingError(TilegenError, RuntimeError):
+    """Training cannot go on: a loss that is not finite, a run folder of another run."""

@@ -1,0 +1,1 @@
+"""Plan, render and schedule tiles, and write them to sinks. Knows nothing of networks."""

@@ -1,0 +1,97 @@
+"""What a run writes: an extent of the world, where it lies, its bands, its storage layout and its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tilegen.errors import InputError
+from tilegen.geometry.georef import GeoReference
+from tilegen.geometry.lattice import Lattice
+from tilegen.geometry.window import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """Everything a sink must know before the first pixel. uint8; 0 is nodata, valid pixels are 1..255.
+
+    Args:
+        extent: absolute pixels of the world that the product covers.
+        georef: CRS and pixel size of the world grid.
+        band_names: one name per band, such as ("red", "green", "blue").
+        provenance: what made the pixels (seed, model digest, prior, versions, synthetic), JSON-serialisable.
+        chunk_px: edge of a Zarr chunk and of a COG tile; a power of two, at least 16.
+        shard_px: edge of a shard, the unit of work of one task; a multiple of `chunk_px` by a power of two.
+
+    Raises:
+        InputError: chunk or shard size do not fit together.
+    """
+
+    extent: Window
+    georef: GeoReference
+    band_names: tuple[str, ...]
+    provenance: Mapping[str, Any]
+    chunk_px: int = 512
+    shard_px: int = 2048
+    nodata: int = 0
+
+    def __post_init__(self) -> None:
+        ratio, rest = divmod(self.shard_px, max(self.chunk_px, 1))
+        if self.chunk_px < 16 or self.chunk_px & (self.chunk_px - 1):
+            raise InputError(f"--chunk must be a power of two of at least 16 pixels, got {self.chunk_px}.")
+        if rest or ratio < 1 or ratio & (ratio - 1):
+            raise InputError(
+                f"--shard must be --chunk ({self.chunk_px}) times a power of two, got {self.shard_px}. "
+                f"Try {4 * self.chunk_px}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, rows, cols)."""
+        return len(self.band_names), self.extent.height, self.extent.width
+
+    @property
+    def shards(self) -> Lattice:
+        """Lattice of shards, anchored at the first pixel of the extent."""
+        return Lattice(tile_px=self.shard_px, row0=self.extent.row0, col0=self.extent.col0)
+
+    @property
+    def shard_indices(self) -> list[tuple[int, int]]:
+        """(row, col) of every shard, row by row."""
+        span = self.shards.indices(self.extent)
+        return [(row, col) for row in range(span.row1) for col in range(span.col1)]
+
+    def shard_window(self, shard: tuple[int, int]) -> Window:
+        """Absolute pixels of one shard, cut at the edge of the extent."""
+        window = self.shards.tile(*shard).intersection(self.extent)
+        if window is None:
+            raise InputError(f"Shard {shard} is outside the product.")
+        return window
+
+    @property
+    def num_levels(self) -> int:
+        """Number of resolution levels: full size, then halves (rounded up) until both sides fit one chunk."""
+        largest, levels = max(self.extent.shape), 1
+        while largest > self.chunk_px:
+            largest, levels = -(-largest // 2), levels + 1
+        return levels
+
+    def level_shape(self, level: int) -> tuple[int, int]:
+        """(rows, cols) of a level: ceil(size / 2**level)."""
+        return -(-self.extent.height // (1 << level)), -(-self.extent.width // (1 << level))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that changes bytes; a half-written product resumes only if it matches."""
+        described = {
+            "extent": [self.extent.row0, self.extent.col0, self.extent.row1, self.extent.col1],
+            "crs": self.georef.crs,
+            "res": self.georef.res,
+            "bands": self.band_names,
+            "layout": [self.chunk_px, self.shard_px, self.nodata],
+            "provenance": dict(self.provenance),
+        }
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
