@@ -13,6 +13,10 @@ from tilegen.errors import InputError
 from tilegen.geometry.window import MAX_COORDINATE, Window
 
 
+_EARTH_RADIUS_M = 6_371_008.8
+"""Mean radius (IUGG)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GeoReference:
     """North-up georeference of the world: pixel (row, col) has its upper left corner at (col * res, -row * res).
@@ -50,6 +54,31 @@ class GeoReference:
     def unit(self) -> str:
         """Name of the unit of the CRS axes, such as "metre" or "degree"."""
         return str(CRS.from_user_input(self.crs).axis_info[0].unit_name)
+
+    @property
+    def unit_m(self) -> float:
+        """Metres in one unit of the CRS; for degrees along a meridian of the mean sphere."""
+        axis = CRS.from_user_input(self.crs).axis_info[0]
+        factor = float(axis.unit_conversion_factor)
+        return factor * _EARTH_RADIUS_M if self.is_geographic else factor
+
+    @property
+    def is_geographic(self) -> bool:
+        """Whether coordinates are angles."""
+        return bool(CRS.from_user_input(self.crs).is_geographic)
+
+    def check_on_earth(self, window: Window) -> None:
+        """Refuse a window of a geographic CRS that leaves the globe.
+
+        Raises:
+            InputError: longitudes beyond ±180 or latitudes beyond ±90 degrees.
+        """
+        xmin, ymin, xmax, ymax = self.bounds(window)
+        if self.is_geographic and (xmin < -180 or xmax > 180 or ymin < -90 or ymax > 90):
+            raise InputError(
+                f"{window} is {xmin:g} {ymin:g} {xmax:g} {ymax:g} degrees, which is not on the globe. "
+                "Give another --origin, a smaller --size or a smaller --res (in degrees)."
+            )
 
     def transform(self, window: Window) -> Affine:
         """Affine transform from pixels of `window` (its own rows and columns, corner convention) to the CRS."""

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs GDAL's own tools, the independent reader and COG validator of the tests. Says so and goes on where it cannot.
+set -euo pipefail
+
+packages=(gdal-bin python3-gdal)
+
+skip() {
+    echo "GDAL's tools: $1; tests that need them are skipped."
+    exit 0
+}
+
+command -v dpkg-query >/dev/null || skip "this is not Debian"
+# shellcheck disable=SC2016  # the format is dpkg's, not the shell's
+if [ "$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | grep -cx installed)" \
+    -eq "${#packages[@]}" ]; then
+    exit 0
+fi
+command -v apt-get >/dev/null || skip "there is no apt-get"
+[ "$(id -u)" -eq 0 ] || skip "not root (install ${packages[*]} by hand)"
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update --quiet || skip "apt-get update failed"
+apt-get install --quiet --yes --no-install-recommends "${packages[@]}" || skip "apt-get install failed"

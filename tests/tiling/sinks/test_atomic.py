@@ -1,0 +1,47 @@
+"""Files appear whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tilegen.errors import OutputError
+from tilegen.tiling.sinks.atomic import explained, new_file
+
+
+def write_and_fail(path, error):
+    with new_file(path) as file:
+        file.write(b"new")
+        raise error
+
+
+def test_a_file_takes_its_place_when_it_is_complete(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    with new_file(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt(), ValueError("bug")])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    with pytest.raises((OutputError, KeyboardInterrupt, ValueError)):
+        write_and_fail(path, error)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_every_way_to_be_full_is_called_full(number):
+    with pytest.raises(OutputError, match="The disk is full at x"), explained(Path("x")):
+        raise OSError(number, os.strerror(number))
+
+
+def test_other_refusals_keep_their_reason():
+    with pytest.raises(OutputError, match=r"Cannot write x: Permission denied\."), explained(Path("x")):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

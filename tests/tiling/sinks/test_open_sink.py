@@ -1,0 +1,35 @@
+"""The suffix chooses the sink, and nothing heavy is loaded before."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tilegen.errors import InputError
+from tilegen.testing.sinks import address_product
+from tilegen.tiling.sinks import open_sink
+from tilegen.tiling.sinks.protocol import Sink
+
+
+@pytest.mark.parametrize(("name", "kind"), [("x.tif", "CogSink"), ("x.TIFF", "CogSink"), ("x.zarr", "ZarrSink")])
+def test_the_suffix_chooses(tmp_path, name, kind):
+    sink = open_sink(tmp_path / name, address_product(20, 20))
+    assert type(sink).__name__ == kind
+    assert isinstance(sink, Sink)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_path_is_meant_for_workers_in_other_folders_too():
+    assert open_sink("x.tif", address_product(20, 20)).path.is_absolute()
+
+
+@pytest.mark.parametrize("name", ["x.png", "x", "x.zarr.zip", "s3://bucket/x.zarr"])
+def test_anything_else_is_refused_with_what_is_possible(name):
+    with pytest.raises(InputError, match=r"Give a"):
+        open_sink(name, address_product(20, 20))
+
+
+def test_choosing_loads_no_format():
+    code = "import sys, tilegen.tiling.sinks; print({'zarr', 'rasterio', 'imagecodecs'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

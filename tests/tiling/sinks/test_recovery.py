@@ -1,0 +1,67 @@
+"""Kills and full disks, for every sink that writes to disk: the run goes on, and ends with the same bytes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tilegen.errors import OutputError
+from tilegen.testing.sinks import address_pixels, address_product, write_product, write_shards
+from tilegen.tiling.sinks import open_sink
+
+WRITER = """
+import sys
+from pathlib import Path
+from tilegen.testing.sinks import address_pixels, address_product, write_shards
+from tilegen.tiling.sinks import open_sink
+product = address_product(400, 400)
+sink = open_sink(sys.argv[1], product)
+done = sink.begin(overwrite=False)
+pixels = address_pixels(product.extent)
+for shard in sorted(set(product.shard_indices) - done):
+    write_shards(sink, pixels, [shard])
+    print(*shard, flush=True)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_killed_writer_is_resumed_with_the_same_bytes(tmp_path, suffix, tree_digest):
+    """SIGKILL while the next shard is being written, three times over; then to the end."""
+    product = address_product(400, 400)
+    (tmp_path / "straight").mkdir()
+    (tmp_path / "killed").mkdir()
+    straight, killed = (tmp_path / name / f"x{suffix}" for name in ("straight", "killed"))
+    write_product(open_sink(straight, product))
+    said: set[tuple[int, int]] = set()
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(killed)], stdout=subprocess.PIPE, text=True)
+        with process:
+            for _, line in zip(range(11), process.stdout, strict=False):
+                said.add(tuple(map(int, line.split())))
+            process.kill()
+    sink = open_sink(killed, product)
+    done = sink.begin(overwrite=False)
+    assert said <= done
+    write_shards(sink, address_pixels(product.extent), set(product.shard_indices) - done)
+    sink.finish()
+    assert tree_digest(killed.parent) == tree_digest(straight.parent)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(small_disk, suffix, tmp_path, tree_digest):
+    product = address_product(400, 400)
+    noise = np.random.default_rng(0).integers(1, 256, product.shape, dtype=np.uint8)
+    sink = open_sink(small_disk.path / f"x{suffix}", product)
+    sink.begin(overwrite=False)
+    with pytest.raises(OutputError, match=r"The disk is full at .*finished shards are kept"):
+        write_shards(sink, noise, product.shard_indices)
+    assert not sink.path.exists()
+    small_disk.grow()
+    done = sink.begin(overwrite=False)
+    assert 0 < len(done) < len(product.shard_indices)
+    write_shards(sink, noise, set(product.shard_indices) - done)
+    sink.finish()
+    (tmp_path / "elsewhere").mkdir()
+    write_product(open_sink(tmp_path / "elsewhere" / f"x{suffix}", product), noise)
+    assert tree_digest(small_disk.path) == tree_digest(tmp_path / "elsewhere")

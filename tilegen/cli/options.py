@@ -1,0 +1,55 @@
+"""Types of options that several commands share."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+MAX_SIDE_PX = 1 << 30
+"""Longest side of a product; GDAL counts pixels in signed 32 bits."""
+
+
+class Size(click.ParamType):
+    """WIDTHxHEIGHT in pixels, such as 20000x20000, to (height, width)."""
+
+    name = "WIDTHxHEIGHT"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """(height, width)."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"\s*([0-9]{1,12})\s*[x×,]\s*([0-9]{1,12})\s*", value, re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is no size. Give WIDTHxHEIGHT in whole pixels, such as 20000x20000.", param, ctx)
+        width, height = int(match[1]), int(match[2])
+        if not (1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX):
+            self.fail(f"{value!r}: each side must be from 1 to {MAX_SIDE_PX} pixels.", param, ctx)
+        return height, width
+
+
+class Origin(click.ParamType):
+    """X,Y in units of the CRS."""
+
+    name = "X,Y"
+
+    def convert(
+        self, value: str | tuple[float, float], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """(x, y)."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            x, y = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no coordinate. Give X,Y in units of the CRS, such as 664000,4005000.", param, ctx)
+        return x, y
+
+
+def default_workers() -> int:
+    """One worker per core this process may use."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

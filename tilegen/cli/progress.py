@@ -1,0 +1,37 @@
+"""A line of progress with rate and time to go."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tilegen.tiling.schedule import Progress
+
+_FIRST_S, _EVERY_TTY_S, _EVERY_LOG_S = 2.0, 0.5, 15.0
+
+
+class ProgressLine:
+    """Prints progress to stderr: one living line on a terminal, a line now and then in a log, nothing when quiet."""
+
+    def __init__(self, total_px: int, *, quiet: bool) -> None:
+        self._total_px, self._quiet = total_px, quiet
+        self._tty = sys.stderr.isatty()
+        self._due = time.monotonic() + _FIRST_S
+
+    def __call__(self, progress: Progress) -> None:
+        """Report, if it is time to."""
+        last = progress.done == progress.total
+        if self._quiet or (time.monotonic() < self._due and not (last and progress.seconds > _FIRST_S)):
+            return
+        from tilegen.tiling.plan import duration
+
+        self._due = time.monotonic() + (_EVERY_TTY_S if self._tty else _EVERY_LOG_S)
+        fresh_share = (progress.done - progress.resumed) / progress.total
+        rate = self._total_px * fresh_share / progress.seconds / 1e6
+        left = "" if last or not fresh_share else f", {duration(progress.left_s)} to go"
+        line = f"{progress.done}/{progress.total} shards  {progress.done / progress.total:4.0%}  {rate:.2f} Mpx/s{left}"
+        click.echo(f"\r{line:<70}" if self._tty else line, err=True, nl=last or not self._tty)

@@ -1,0 +1,1 @@
+"""Fields: values that are functions of (seed, absolute coordinates) and of nothing else."""

@@ -1,0 +1,1 @@
+"""How pixels are made: the networks, and the file they are kept in. torch only."""

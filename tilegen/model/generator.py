@@ -1,0 +1,64 @@
+"""Generator: fields and a window in, an image out. The same function trains, renders and edits."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from tilegen.fields.latent import ContentField, LatentField
+from tilegen.fields.noise import NoiseField
+from tilegen.geometry.halo import HaloPlan
+from tilegen.geometry.window import Window
+from tilegen.model.config import GeneratorConfig
+from tilegen.model.mapping import MappingNetwork
+from tilegen.model.synthesis import SynthesisNetwork, synthesis_layers
+
+
+_LIVE_BUFFERS = 6
+"""Tensors of a layer's size that exist at once: input, style map, convolution, filter, demodulation, result."""
+
+
+class Generator(nn.Module):
+    """StyleGAN2 with style maps on an endless plane (design: docs/architecture.md).
+
+    Args:
+        config: the architecture.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = synthesis_layers(config.top_level)
+        self.mapping = MappingNetwork(config.prior.channels, config.w_dim, config.mapping_layers)
+        self.synthesis = SynthesisNetwork(config)
+
+    def plan(self, window: Window) -> HaloPlan:
+        """The window of every layer for the image `window`."""
+        return HaloPlan.for_window(window, self.layers)
+
+    def activation_bytes(self, window: Window, dtype: torch.dtype) -> int:
+        """Peak memory of rendering `window`, in bytes: the widest layer with its style map and temporaries."""
+        plan, channels = self.plan(window), self.config.channels
+        elements = [
+            channels[layer.level] * plan[f"conv{layer.name}"].height * plan[f"conv{layer.name}"].width
+            for layer in self.synthesis.layers
+        ]
+        return _LIVE_BUFFERS * max(elements) * dtype.itemsize
+
+    def forward(
+        self,
+        seeds: tuple[int, ...],
+        window: Window,
+        *,
+        truncation_psi: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> Float32[Tensor, "batch bands rows cols"]:
+        """The pixels of `window` in the worlds of `seeds`, nominally in [-1, 1]; a crop of the endless image."""
+        plan = self.plan(window)
+        device = self.synthesis.const.device
+        prior = self.config.prior
+        z = LatentField(prior=prior, seeds=seeds).read(plan["sites"], device)
+        content = ContentField(channels=prior.content_channels, seeds=seeds).read(plan["content"], device)
+        w = self.mapping(z, truncation_psi)
+        return self.synthesis(w, content, NoiseField(seeds=seeds), plan, dtype)

@@ -1,0 +1,52 @@
+"""Mapping network: z to w, at every site on its own."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from tilegen.model.layers import Linear, activated
+
+_LR_MUL = 0.1
+"""Learning rate multiplier. StyleGAN has 0.01 for eight layers; the trial used 0.1 for two."""
+
+
+class MappingNetwork(nn.Module):
+    """Normalised MLP applied to each site (StyleGAN, section 2), with the running mean `w_avg`.
+
+    Args:
+        z_dim: channels of the latent field.
+        w_dim: channels of w.
+        num_layers: fully connected layers.
+    """
+
+    w_avg: Tensor
+
+    def __init__(self, z_dim: int, w_dim: int, num_layers: int) -> None:
+        super().__init__()
+        widths = [z_dim] + [w_dim] * num_layers
+        self.layers = nn.ModuleList(
+            Linear(c_in, c_out, gain=math.sqrt(2), lr_mul=_LR_MUL)
+            for c_in, c_out in zip(widths, widths[1:], strict=False)
+        )
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(
+        self, z: Float32[Tensor, "batch z_dim rows cols"], truncation_psi: float = 1.0
+    ) -> Float32[Tensor, "batch rows cols w_dim"]:
+        """w at each site, channels last; `truncation_psi` < 1 pulls it towards `w_avg` (StyleGAN, appendix B).
+
+        In training mode `w_avg` follows the mean of w (decay 0.995, StyleGAN2-ADA).
+        """
+        x = z.permute(0, 2, 3, 1)
+        x = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            x = activated(layer(x))
+        if self.training:
+            self.w_avg.lerp_(x.detach().mean(dim=(0, 1, 2)), 1 - 0.995)
+        if truncation_psi == 1.0:
+            return x
+        return torch.lerp(self.w_avg, x, truncation_psi)

@@ -1,0 +1,1 @@
+"""Shipped fakes, strategies and contracts for tests of tilegen and of what is built on it."""

@@ -1,0 +1,137 @@
+"""What a run will take, known before the first tile: tiles, halo, memory, disk, time."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tilegen.errors import BudgetError
+from tilegen.geometry.halo import HaloPlan
+from tilegen.tiling.product import Product
+from tilegen.tiling.render import TileRenderer
+
+COMPRESSED_SHARE = 0.75
+"""Compressed bytes per raw byte of imagery, a cautious estimate (measured: see benchmarks/)."""
+
+_OVERVIEW_SHARE = 4 / 3
+_PROCESS_BYTES = 450 << 20
+"""A worker before its first tile: Python, torch, Dask and the weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderPlan:
+    """The numbers of a run.
+
+    Args:
+        product: what is written.
+        num_shards: tasks.
+        num_tiles: tiles rendered, those at shard borders that are rendered twice included.
+        halo: what one tile reads at every layer.
+        worker_bytes: estimated peak memory of one worker.
+        disk_bytes: estimated peak of disk space, intermediate files included.
+        tile_s: seconds one worker needs for one tile, measured; None if not measured.
+    """
+
+    product: Product
+    num_shards: int
+    num_tiles: int
+    halo: HaloPlan
+    worker_bytes: int
+    disk_bytes: int
+    tile_s: float | None
+
+    def describe(self, num_workers: int) -> str:
+        """The plan for a person."""
+        bands, rows, cols = self.product.shape
+        xmin, ymin, xmax, ymax = self.product.georef.bounds(self.product.extent)
+        unit = self.product.georef.unit
+        lines = [
+            f"extent     {cols} x {rows} pixels, {bands} bands, {self.product.num_levels} resolution levels",
+            f"ground     {self.product.georef.crs}, {self.product.georef.res:g} {unit} per pixel",
+            f"bounds     {xmin:.10g} {ymin:.10g} {xmax:.10g} {ymax:.10g}",
+            f"lattice    {self.num_tiles} tiles in {self.num_shards} shards of {self.product.shard_px} px",
+            f"memory     about {self.worker_bytes / 2**20:.0f} MiB per worker, {num_workers} workers",
+            f"disk       about {self.disk_bytes / 2**30:.2f} GiB at the peak",
+        ]
+        if self.tile_s is not None:
+            lines.append(f"time       about {duration(self.num_tiles * self.tile_s / num_workers)}")
+        layers = "\n".join(f"  {line}" for line in str(self.halo).splitlines())
+        return "\n".join(lines) + f"\nhalo       windows that one tile reads, layer by layer\n{layers}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: 45 s, 12 min, 3 h 05 min, 41 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+    return f"{seconds / 86400:.0f} days"
+
+
+def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measure: bool) -> RenderPlan:
+    """The plan of a run.
+
+    Args:
+        copies: how many times the compressed product lies on the disk at the peak (2 for COG parts and file).
+        measure: render one tile to estimate the time.
+    """
+    lattice, extent = renderer.lattice, product.extent
+    span = product.shards.indices(extent)
+    tiles_high = _intervals_met(extent.row0, extent.row1, product.shard_px, lattice.tile_px)
+    tiles_wide = _intervals_met(extent.col0, extent.col1, product.shard_px, lattice.tile_px)
+    raw_bytes = len(product.band_names) * product.extent.height * product.extent.width
+    shard_bytes = len(product.band_names) * product.shard_px**2
+    tile_s = None
+    if measure:
+        tile = next(lattice.tiles(product.extent))
+        renderer.render_tile(tile)
+        started = time.perf_counter()
+        renderer.render_tile(tile)
+        tile_s = time.perf_counter() - started
+    return RenderPlan(
+        product=product,
+        num_shards=span.height * span.width,
+        num_tiles=tiles_high * tiles_wide,
+        halo=renderer.halo_plan(),
+        worker_bytes=_PROCESS_BYTES + renderer.tile_bytes() + 3 * shard_bytes,
+        disk_bytes=int(raw_bytes * _OVERVIEW_SHARE * COMPRESSED_SHARE * copies),
+        tile_s=tile_s,
+    )
+
+
+def _intervals_met(start: int, stop: int, shard_px: int, tile_px: int) -> int:
+    """Tiles met along one axis, summed over the shards: a shard border inside a tile counts that tile twice."""
+    tiles = -(-stop // tile_px) - start // tile_px
+    borders = -(-(stop - start) // shard_px) - 1
+    period = tile_px // math.gcd(shard_px, tile_px)
+    aligned_in_period = sum((start + i * shard_px) % tile_px == 0 for i in range(1, period + 1))
+    whole, rest = divmod(borders, period)
+    aligned = whole * aligned_in_period + sum((start + i * shard_px) % tile_px == 0 for i in range(1, rest + 1))
+    return tiles + borders - aligned
+
+
+def check_budget(plan: RenderPlan, folder: Path, num_workers: int) -> None:
+    """Refuse what cannot fit, before anything is written.
+
+    Raises:
+        BudgetError: too little disk in `folder`, or too little memory for `num_workers` local workers.
+    """
+    free = shutil.disk_usage(folder).free
+    if plan.disk_bytes > free:
+        raise BudgetError(
+            f"The product needs about {plan.disk_bytes / 2**30:.1f} GiB of disk, {folder} has {free / 2**30:.1f} GiB. "
+            "Ask for a smaller --size or write to another disk."
+        )
+    memory = psutil.virtual_memory().available
+    if plan.worker_bytes * num_workers > memory:
+        raise BudgetError(
+            f"{num_workers} workers need about {plan.worker_bytes * num_workers / 2**30:.1f} GiB of memory, "
+            f"{memory / 2**30:.1f} GiB are free. Use fewer --workers or a smaller --shard."
+        )

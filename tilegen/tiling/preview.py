@@ -1,0 +1,108 @@
+"""A small picture of a written product, and what it says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import zarr
+from jaxtyping import UInt8
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioIOError
+
+from tilegen.errors import InputError, OutputError
+
+PREVIEW_PX = 2048
+"""Longest side of a preview."""
+
+
+def checked_preview(png: Path | None, *, overwrite: bool) -> Path | None:
+    """`png`, if a preview may be written there.
+
+    Raises:
+        InputError: it does not end in .png, or its folder does not exist. OutputError: it exists already.
+    """
+    if png is None:
+        return None
+    if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
+        raise InputError(f"--preview {png}: give the name of a .png file in a folder that exists.")
+    if png.exists() and not overwrite:
+        raise OutputError(f"{png} exists. Give another name or --overwrite.")
+    return png
+
+
+def save_preview(product: Path, png: Path) -> None:
+    """Write the first three bands of `product` as a PNG of at most `PREVIEW_PX` pixels a side."""
+    pixels = _reduced_tiff(product) if product.suffix.lower() != ".zarr" else _reduced_zarr(product)
+    bands = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, axis=0)
+    Image.fromarray(np.ascontiguousarray(bands.transpose(1, 2, 0))).save(png)
+
+
+def _reduced_tiff(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
+    with rasterio.open(path) as tiff:
+        factor = max(1, -(-max(tiff.shape) // PREVIEW_PX))
+        shape = (tiff.count, -(-tiff.height // factor), -(-tiff.width // factor))
+        pixels: np.ndarray = tiff.read(out_shape=shape, resampling=Resampling.average)
+        return pixels
+
+
+def _reduced_zarr(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
+    """The largest level that is small enough."""
+    group = zarr.open_group(path, mode="r")
+    name = "image"
+    factor = 1
+    while max(group[name].shape[1:]) > PREVIEW_PX:
+        factor *= 2
+        name = f"ovr_{factor}x/image"
+    return np.asarray(group[name][...])
+
+
+def describe_product(path: Path) -> dict[str, Any]:
+    """Size, CRS, levels and provenance of a GeoTIFF or a Zarr store, JSON-serialisable.
+
+    Raises:
+        InputError: it is neither.
+    """
+    return _describe_zarr(path) if path.is_dir() else _describe_tiff(path)
+
+
+def _describe_tiff(path: Path) -> dict[str, Any]:
+    try:
+        with rasterio.open(path) as tiff:
+            tags = {name: value for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
+            return {
+                "format": tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", tiff.driver),
+                "size": f"{tiff.width}x{tiff.height}",
+                "bands": list(tiff.descriptions),
+                "crs": None if tiff.crs is None else tiff.crs.to_string(),
+                "bounds": list(tiff.bounds),
+                "res": list(tiff.res),
+                "nodata": tiff.nodata,
+                "overviews": tiff.overviews(1),
+                "compression": None if tiff.compression is None else tiff.compression.value,
+                "provenance": tags,
+            }
+    except RasterioIOError:
+        raise InputError(f"{path} is not a product that tilegen can describe.") from None
+
+
+def _describe_zarr(path: Path) -> dict[str, Any]:
+    try:
+        group = zarr.open_group(path, mode="r")
+        image = group["image"]
+    except (KeyError, ValueError, OSError):
+        raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
+    attributes = dict(group.attrs)
+    bands, rows, cols = image.shape
+    return {
+        "format": f"Zarr v{group.metadata.zarr_format}",
+        "size": f"{cols}x{rows}",
+        "num_bands": bands,
+        "chunks": list(image.chunks),
+        "shards": None if image.shards is None else list(image.shards),
+        "levels": [name for name in sorted(group.group_keys()) if name.startswith("ovr_")],
+        "attributes": attributes,
+    }

@@ -1,0 +1,96 @@
+"""CogSink: one Cloud-Optimized GeoTIFF, written by many workers and joined at the end."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tilegen.errors import OutputError
+from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.atomic import explained, sync_folder
+from tilegen.tiling.sinks.cog_assembly import assemble
+from tilegen.tiling.sinks.cog_folder import PartFolder
+from tilegen.tiling.sinks.geo_keys import geo_fields
+from tilegen.tiling.sinks.partial import Partial, require_all_shards
+from tilegen.tiling.sinks.tile_codec import Compression
+
+_ASSEMBLED_NAME = "assembled.tif"
+_LARGEST_SIDE_PX = (1 << 31) - 1  # GDAL counts rows and columns in signed 32 bits
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CogSink:
+    """Writes a product to a COG at `path`. Implements `Sink`.
+
+    Workers write compressed parts to `<path>.partial/`; `finish` adds the smallest overviews, copies the parts into
+    one file and moves it to `path`. Parts and product are on the disk together for a moment: twice the space.
+
+    Args:
+        path: where the product will be; its folder exists and is shared by client and workers.
+        product: what to write.
+        compression: "deflate" opens everywhere, "zstd" is faster and needs a reader built on GDAL.
+    """
+
+    path: Path
+    product: Product
+    compression: Compression = "deflate"
+
+    def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
+        """Claim the folder of parts. Returns the shards whose parts are complete. See `Sink.begin`."""
+        if max(self.product.extent.shape) > _LARGEST_SIDE_PX:
+            raise OutputError(f"A GeoTIFF has at most {_LARGEST_SIDE_PX} pixels a side. Write .zarr instead.")
+        self._require_free_target(overwrite=overwrite)
+        geo_fields(self.product)  # refuses a CRS that GeoTIFF cannot express, before anything is rendered
+        self._partial.claim(overwrite=overwrite)
+        with explained(self._partial.folder):
+            return self._parts.finished()
+
+    def write(self, shard: tuple[int, int], pixels: UInt8[np.ndarray, "bands rows cols"]) -> None:
+        """Write the part of one shard. See `Sink.write`."""
+        self._partial.require()
+        self._parts.write_shard(shard, pixels)
+
+    def finish(self) -> None:
+        """Join the parts and move the product to its path. See `Sink.finish`."""
+        self._partial.require()
+        with explained(self.path):
+            require_all_shards(self.product, self._parts.finished(), self.path)
+            self._parts.write_remaining_levels()
+            assembled = self._partial.folder / _ASSEMBLED_NAME
+            assemble(self._parts, assembled)
+            # Somebody may have written to the path since the run began.
+            self._require_free_target(overwrite=self._partial.may_replace())
+            assembled.replace(self.path)
+            sync_folder(self.path.parent)
+        # The product is complete; a late duplicate of a task may still be writing into the folder and keep it alive.
+        with suppress(OSError):
+            self._partial.discard()
+
+    def _require_free_target(self, *, overwrite: bool) -> None:
+        """Raises OutputError if something is at the path, unless it is a TIFF that may be overwritten."""
+        if not self.path.exists() and not self.path.is_symlink():
+            return
+        if not overwrite:
+            raise OutputError(f"{self.path} exists. Give another name or --overwrite.")
+        if self.path.is_symlink() or not self.path.is_file():
+            raise OutputError(f"{self.path} is not a file. It will not be overwritten; give another name.")
+        with explained(self.path), self.path.open("rb") as file:
+            if file.read(4) not in _TIFF_MAGIC:
+                raise OutputError(f"{self.path} is not a GeoTIFF. It will not be overwritten; give another name.")
+
+    @property
+    def _partial(self) -> Partial:
+        return Partial(
+            target=self.path,
+            product=self.product,
+            options={"format": "cog", "compression": self.compression},
+        )
+
+    @property
+    def _parts(self) -> PartFolder:
+        return PartFolder(folder=self._partial.folder, product=self.product, compression=self.compression)

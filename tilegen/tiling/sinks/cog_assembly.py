@@ -1,0 +1,141 @@
+"""Joins parts into one Cloud-Optimized GeoTIFF by copying bytes; nothing is compressed again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt32, UInt64
+
+from tilegen.errors import OutputError
+from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.atomic import new_file
+from tilegen.tiling.sinks.cog_folder import PartFolder
+from tilegen.tiling.sinks.cog_metadata import level_fields, product_fields
+from tilegen.tiling.sinks.cog_parts import FRAME_BYTES, Part, framed_sizes
+from tilegen.tiling.sinks.geo_keys import geo_fields
+from tilegen.tiling.sinks.overviews import chunk_span
+from tilegen.tiling.sinks.tiff_layout import Field, FieldType, header
+from tilegen.tiling.sinks.tile_codec import Compression
+
+_COPY_BYTES = 16 << 20
+_NO_KERNEL_COPY = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
+
+# Each level has its own shape, rows and columns of tiles; `_` is not compared between levels.
+LevelSizes = list[UInt32[np.ndarray, "_ _"]]
+LevelOffsets = list[UInt64[np.ndarray, "_ _"]]
+
+
+def assemble(parts: PartFolder, destination: Path) -> None:
+    """Write the COG made of `parts` to `destination`, in one step.
+
+    Memory: 12 bytes per tile of the product, a few times over; pixels are never held.
+
+    Raises:
+        OutputError: the disk is full, or a part is missing or damaged.
+    """
+    product = parts.product
+    sizes, histogram = _survey(product, parts.all_parts())
+    offsets = frame_offsets(sizes)
+    own = product_fields(product, histogram) + geo_fields(product)
+    placeholder = _directories(product, parts.compression, own, sizes, offsets)
+    data_start = len(header(placeholder))
+    offsets = [level + np.uint64(data_start) for level in offsets]
+    with new_file(destination) as file:
+        file.write(header(_directories(product, parts.compression, own, sizes, offsets)))
+        file.flush()
+        for part in parts.all_parts():
+            _copy_part(part, file.fileno(), offsets)
+
+
+def frame_offsets(sizes: LevelSizes) -> LevelOffsets:
+    """Where the frame of each tile starts, counted from the first: smallest level first, each level row by row."""
+    offsets, start = [], np.uint64(0)
+    for level_sizes in reversed(sizes):
+        framed = framed_sizes(level_sizes)
+        ends = np.cumsum(framed, dtype=np.uint64).reshape(framed.shape)
+        offsets.append(start + ends - framed)
+        start += ends[-1, -1]
+    return offsets[::-1]
+
+
+def copy_bytes(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    """Copy between two open files, inside the kernel where it can.
+
+    Raises:
+        OutputError: the source ends early.
+    """
+    try:
+        _copy_in_kernel(source, source_offset, target, target_offset, count)
+    except OSError as error:
+        if isinstance(error, OutputError) or error.errno not in _NO_KERNEL_COPY:
+            raise
+        copy_through_memory(source, source_offset, target, target_offset, count)
+
+
+def copy_through_memory(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    """The plain twin of `copy_bytes`, for file systems that cannot copy by themselves."""
+    while count:
+        data = os.pread(source, min(count, _COPY_BYTES), source_offset)
+        if not data:
+            raise OutputError("A part ended early while it was copied. Run the same command again.")
+        written = os.pwrite(target, data, target_offset)
+        source_offset, target_offset, count = (
+            source_offset + written,
+            target_offset + written,
+            count - written,
+        )
+
+
+def _copy_in_kernel(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    while count:
+        copied = os.copy_file_range(source, target, count, source_offset, target_offset)
+        if not copied:
+            raise OutputError("A part ended early while it was copied. Run the same command again.")
+        source_offset, target_offset, count = source_offset + copied, target_offset + copied, count - copied
+
+
+def _survey(product: Product, parts: Iterator[Part]) -> tuple[LevelSizes, UInt64[np.ndarray, "bands 256"]]:
+    """Compressed sizes of all tiles of all levels, and the histogram of the whole product."""
+    sizes = [np.zeros(chunk_span(product, level).shape, np.uint32) for level in range(product.num_levels)]
+    histogram = np.zeros((len(product.band_names), 256), np.uint64)
+    for part in parts:
+        histogram += part.histogram
+        first = 0
+        for level, span in part.layout.spans:
+            last = first + span.height * span.width
+            rows, cols = span.within(chunk_span(product, level))
+            sizes[level][rows, cols] = part.sizes_bytes[first:last].reshape(span.shape)
+            first = last
+    return sizes, histogram
+
+
+def _directories(
+    product: Product, compression: Compression, own: list[Field], sizes: LevelSizes, offsets: LevelOffsets
+) -> list[list[Field]]:
+    """The IFDs, full resolution first; a sparse tile has offset and size 0."""
+    directories = []
+    for level, (level_sizes, level_starts) in enumerate(zip(sizes, offsets, strict=True)):
+        payloads = np.where(level_sizes > 0, level_starts + np.uint64(FRAME_BYTES // 2), np.uint64(0))
+        positions = [
+            Field(tag=324, type=FieldType.LONG8, data=payloads.astype("<u8").tobytes()),
+            Field(tag=325, type=FieldType.LONG, data=level_sizes.astype("<u4").tobytes()),
+        ]
+        directories.append(level_fields(product, level, compression) + positions + (own if level == 0 else []))
+    return directories
+
+
+def _copy_part(part: Part, target: int, offsets: LevelOffsets) -> None:
+    """Copy the tiles of a part to their places; tiles of one row of tiles are neighbours in both files."""
+    framed = framed_sizes(part.sizes_bytes)
+    with part.path.open("rb") as file:
+        first = 0
+        for level, span in part.layout.spans:
+            for row in range(span.row0, span.row1):
+                count = int(framed[first : first + span.width].sum())
+                place = int(offsets[level][row, span.col0])
+                copy_bytes(file.fileno(), int(part.offsets[first]), target, place, count)
+                first += span.width

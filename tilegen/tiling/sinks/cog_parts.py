@@ -1,0 +1,151 @@
+"""Part files: the compressed tiles of one shard (or of one overview level), ready to be copied into a COG.
+
+    magic | tile, tile, ... | size of every tile (uint32) | histogram (uint64, bands x 256) | footer
+
+A tile that is not sparse is stored as it will stand in the COG: its size (uint32), the payload, and the last four
+bytes of the payload again. The order is fixed by the layout: level by level, each row by row. Everything is
+little-endian. The footer comes last and states the length of the file, so a part that was cut short is recognised.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt32, UInt64
+
+from tilegen.errors import OutputError
+from tilegen.geometry.lattice import Lattice
+from tilegen.geometry.window import Window
+from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.atomic import new_file
+from tilegen.tiling.sinks.overviews import chunk_span, num_owned_levels
+
+FRAME_BYTES = 8
+"""What a tile takes in a file beyond its payload: the leader and the trailer, four bytes each."""
+
+_MAGIC = b"tilegen part 1\n\0"
+# Number of tiles, number of bands, length of the whole file, CRC-32 of sizes and histogram; then the magic again.
+_FOOTER = struct.Struct(f"<QQQI{len(_MAGIC)}s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartLayout:
+    """Which tiles a part holds: for each level, a window of tile indices of that level."""
+
+    spans: tuple[tuple[int, Window], ...]
+
+    @classmethod
+    def of_shard(cls, product: Product, shard: tuple[int, int]) -> PartLayout:
+        """The tiles of the levels that the task of a shard owns."""
+        spans = []
+        for level in range(num_owned_levels(product)):
+            tiles_px = Lattice(tile_px=(product.shard_px // product.chunk_px) >> level)
+            span = tiles_px.tile(*shard).intersection(chunk_span(product, level))
+            if span is not None:  # always there; it tells the type checker so
+                spans.append((level, span))
+        return cls(spans=tuple(spans))
+
+    @classmethod
+    def of_level(cls, product: Product, level: int) -> PartLayout:
+        """All tiles of one level."""
+        return cls(spans=((level, chunk_span(product, level)),))
+
+    @property
+    def num_tiles(self) -> int:
+        """Number of tiles, sparse ones included."""
+        return sum(span.height * span.width for _, span in self.spans)
+
+    def tiles(self) -> Iterator[tuple[int, int, int]]:
+        """(level, row, col) of every tile, in the order of the file."""
+        for level, span in self.spans:
+            for row in range(span.row0, span.row1):
+                for col in range(span.col0, span.col1):
+                    yield level, row, col
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A complete part file, opened by its index.
+
+    Args:
+        path: the file.
+        layout: its tiles.
+        sizes_bytes: compressed size of each tile without frame, 0 for a sparse one.
+        histogram: number of full-resolution pixels of each value, per band.
+    """
+
+    path: Path
+    layout: PartLayout
+    sizes_bytes: UInt32[np.ndarray, " tiles"]
+    histogram: UInt64[np.ndarray, "bands 256"]
+
+    @cached_property
+    def offsets(self) -> UInt64[np.ndarray, " tiles"]:
+        """Where the frame of each tile starts in the file, bytes."""
+        framed = framed_sizes(self.sizes_bytes)
+        return np.asarray(np.uint64(len(_MAGIC)) + np.cumsum(framed, dtype=np.uint64) - framed)
+
+    def read(self, index: int) -> bytes:
+        """Payload of the tile with this position in the layout; empty for a sparse one."""
+        size_bytes = int(self.sizes_bytes[index])
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(int(self.offsets[index]) + FRAME_BYTES // 2)
+            payload = file.read(size_bytes) if size_bytes else b""
+        if len(payload) != size_bytes:
+            raise OutputError(f"{self.path} was cut short while it was read. Run the same command again.")
+        return payload
+
+
+def framed_sizes(sizes_bytes: UInt32[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+    """Bytes that tiles take with their frames; sparse tiles take none."""
+    return np.where(sizes_bytes > 0, sizes_bytes.astype(np.uint64) + np.uint64(FRAME_BYTES), np.uint64(0))
+
+
+def write_part(path: Path, payloads: Iterable[bytes], histogram: UInt64[np.ndarray, "bands 256"]) -> None:
+    """Write a part in one step. `payloads` come in the order of its layout and may be made while writing.
+
+    Raises:
+        OutputError: the disk is full or the file cannot be written; nothing is left behind.
+    """
+    sizes: list[int] = []
+    with new_file(path) as file:
+        file.write(_MAGIC)
+        for payload in payloads:
+            sizes.append(len(payload))
+            if payload:
+                file.writelines((struct.pack("<I", len(payload)), payload, payload[-4:]))
+        index = np.asarray(sizes, "<u4").tobytes() + histogram.astype("<u8").tobytes()
+        file.write(index)
+        length = file.tell() + _FOOTER.size
+        file.write(_FOOTER.pack(len(sizes), len(histogram), length, zlib.crc32(index), _MAGIC))
+
+
+def open_part(path: Path, layout: PartLayout) -> Part | None:
+    """The part at `path`, or None if there is none, or one that is damaged or of another layout."""
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, 2)
+            file.seek(max(length - _FOOTER.size, 0))
+            footer = file.read(_FOOTER.size)
+            if len(footer) < _FOOTER.size:
+                return None
+            num_tiles, bands, stated_length, checksum, magic = _FOOTER.unpack(footer)
+            if magic != _MAGIC or stated_length != length or num_tiles != layout.num_tiles:
+                return None
+            index_bytes = 4 * num_tiles + 8 * 256 * bands
+            file.seek(length - _FOOTER.size - index_bytes)
+            index = file.read(index_bytes)
+    except (FileNotFoundError, ValueError):
+        return None
+    sizes = np.frombuffer(index, "<u4", num_tiles).astype(np.uint32)
+    payload_bytes = int(framed_sizes(sizes).sum())
+    if zlib.crc32(index) != checksum or len(_MAGIC) + payload_bytes + index_bytes + _FOOTER.size != length:
+        return None
+    histogram = np.frombuffer(index, "<u8", offset=4 * num_tiles).reshape(bands, 256).astype(np.uint64)
+    return Part(path=path, layout=layout, sizes_bytes=sizes, histogram=histogram)

@@ -1,0 +1,137 @@
+"""What a Zarr store says about itself, as JSON: CF for today's xarray, the GeoZarr conventions for GDAL and the rest.
+
+CF 1.11 section 5.6 (grid mappings); conventions "proj", "spatial" and "multiscales" of
+https://github.com/zarr-conventions, version 0.1. Readers recognise the conventions by UUID.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from affine import Affine
+from pyproj import CRS
+
+from tilegen.tiling.product import Product
+
+IMAGE_NAME = "image"
+
+_CONVENTIONS = (
+    ("multiscales", "d35379db-88df-4056-af3a-620245f8e347", "Multiscale layout of zarr datasets"),
+    (
+        "proj",
+        "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "Coordinate reference system information for geospatial data",
+    ),
+    ("spatial", "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "Spatial coordinate information"),
+)
+_COLOURS = {"red": "Red", "green": "Green", "blue": "Blue"}
+
+
+def group_name(level: int) -> str:
+    """Path of the group of a level: the root holds the full resolution, siblings the overviews, as GDAL lays it out."""
+    return "" if level == 0 else f"ovr_{1 << level}x"
+
+
+def level_transform(product: Product, level: int) -> Affine:
+    """Affine transform of a level, corner convention. Its last pixel may reach beyond the extent."""
+    full = product.georef.transform(product.extent)
+    res = full.a * (1 << level)
+    return Affine(res, 0.0, full.c, 0.0, -res, full.f)
+
+
+def root_attributes(product: Product) -> dict[str, Any]:
+    """Attributes of the root group: provenance, georeference and the list of levels."""
+    return {
+        "synthetic": True,
+        **product.provenance,
+        "title": "Synthetic satellite imagery made by tilegen; not an observation of the Earth",
+        "Conventions": "CF-1.11",
+        **group_attributes(product, 0),
+        "spatial:bbox": list(product.georef.bounds(product.extent)),
+        "multiscales": {
+            "layout": [_layout_entry(product, level) for level in range(product.num_levels)],
+            "resampling_method": "average",
+        },
+    }
+
+
+def group_attributes(product: Product, level: int) -> dict[str, Any]:
+    """Attributes of the group of a level, in the proj and spatial conventions; its arrays repeat them."""
+    names = ("multiscales", "proj", "spatial") if level == 0 else ("proj", "spatial")
+    rows, cols = product.level_shape(level)
+    transform = level_transform(product, level)
+    return {
+        "zarr_conventions": [_declared(*convention) for convention in _CONVENTIONS if convention[0] in names],
+        **_crs_attributes(product),
+        "spatial:dimensions": ["y", "x"],
+        "spatial:transform": list(transform)[:6],
+        "spatial:shape": [rows, cols],
+        "spatial:bbox": [
+            transform.c,
+            transform.f + rows * transform.e,
+            transform.c + cols * transform.a,
+            transform.f,
+        ],
+        "spatial:registration": "pixel",
+    }
+
+
+def image_attributes(product: Product, level: int) -> dict[str, Any]:
+    """Attributes of the pixels of a level."""
+    return {
+        "grid_mapping": "spatial_ref",
+        # Makes spatial_ref a coordinate in plain xarray; otherwise rioxarray does not find the CRS.
+        "coordinates": "spatial_ref",
+        "long_name": list(product.band_names),
+        "COLOR_INTERPRETATION": [_COLOURS.get(name.lower(), "Undefined") for name in product.band_names],
+        "_FillValue": product.nodata,
+        **{key: value for key, value in group_attributes(product, level).items() if key != "zarr_conventions"},
+        "zarr_conventions": [_declared(*convention) for convention in _CONVENTIONS if convention[0] != "multiscales"],
+    }
+
+
+def grid_mapping_attributes(product: Product, level: int) -> dict[str, Any]:
+    """Attributes of the scalar `spatial_ref`: CF's parameters, WKT, and the transform in GDAL's order."""
+    crs = CRS.from_user_input(product.georef.crs)
+    transform = " ".join(repr(float(value)) for value in level_transform(product, level).to_gdal())
+    return {**crs.to_cf(), "spatial_ref": product.georef.wkt, "GeoTransform": transform}
+
+
+def axis_attributes(product: Product, axis: str) -> dict[str, Any]:
+    """CF attributes of the coordinate "x" or "y" (pixel centres)."""
+    axes = CRS.from_user_input(product.georef.crs).cs_to_cf()
+    return next((dict(found) for found in axes if found.get("axis") == axis.upper()), {"axis": axis.upper()})
+
+
+def _layout_entry(product: Product, level: int) -> dict[str, Any]:
+    """One level in the multiscales convention."""
+    entry: dict[str, Any] = {
+        "asset": _asset(level),
+        "transform": {"scale": [1, 1, 1], "translation": [0, 0, 0]},
+    }
+    if level:
+        entry["derived_from"] = _asset(level - 1)
+        entry["transform"]["scale"] = [1, 2, 2]
+    entry["spatial:shape"] = list(product.level_shape(level))
+    entry["spatial:transform"] = list(level_transform(product, level))[:6]
+    return entry
+
+
+def _asset(level: int) -> str:
+    return f"{group_name(level)}/{IMAGE_NAME}".lstrip("/")
+
+
+def _crs_attributes(product: Product) -> dict[str, Any]:
+    """The CRS by its code if it has one, and as WKT 2 otherwise."""
+    authority = CRS.from_user_input(product.georef.crs).to_authority(min_confidence=100)
+    return {"proj:code": ":".join(authority)} if authority else {"proj:wkt2": product.georef.wkt}
+
+
+def _declared(name: str, uuid: str, description: str) -> dict[str, str]:
+    return {
+        "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json",
+        "spec_url": f"https://github.com/zarr-conventions/{name}/blob/v0.1/README.md",
+        "uuid": uuid,
+        "name": name,
+        "description": description,
+    }

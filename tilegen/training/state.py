@@ -1,0 +1,112 @@
+"""TrainState: everything that must survive a restart, in one file."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from tilegen.config import from_dict, to_dict
+from tilegen.errors import TrainingError
+from tilegen.model.checkpoint import write_atomically
+from tilegen.model.discriminator import Discriminator
+from tilegen.model.generator import Generator
+from tilegen.training.config import TrainConfig
+
+_METADATA_KEY = "tilegen_train_state"
+
+
+@dataclass
+class TrainState:
+    """Networks, their average, optimisers and counters. All randomness is a function of `num_images`."""
+
+    config: TrainConfig
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator  # moving average of the generator: the network that is shipped
+    adam_g: torch.optim.Adam
+    adam_d: torch.optim.Adam
+    num_images: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def new(cls, config: TrainConfig) -> TrainState:
+        """A fresh state; the weights are a function of `config.seed`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            generator, discriminator = Generator(config.generator), Discriminator(config.discriminator)
+        # Lazy regularisation: one extra term every k steps keeps the same effective rate (StyleGAN2, section 4.1).
+        lazy = config.r1_interval / (config.r1_interval + 1)
+        return cls(
+            config=config,
+            generator=generator,
+            discriminator=discriminator,
+            average=copy.deepcopy(generator).eval().requires_grad_(False),
+            adam_g=torch.optim.Adam(generator.parameters(), lr=config.lr, betas=(0.0, 0.99)),
+            adam_d=torch.optim.Adam(discriminator.parameters(), lr=config.lr * lazy, betas=(0.0, 0.99**lazy)),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the whole state atomically."""
+        tensors = {f"{part}.{name}": t for part, values in self._parts().items() for name, t in values.items()}
+        metadata = {"config": to_dict(self.config), "num_images": self.num_images, "seconds": self.seconds}
+        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        write_atomically(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
+
+    @classmethod
+    def load(cls, path: Path) -> TrainState:
+        """The state that `save` wrote.
+
+        Raises:
+            TrainingError: the file is not a whole training state.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
+            tensors = load_file(path)
+            state = cls.new(from_dict(TrainConfig, metadata["config"]))
+            state._restore(tensors)
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise TrainingError(f"{path} is not a whole training state ({error}). Start again in another --out.") from None
+        state.num_images, state.seconds = metadata["num_images"], metadata["seconds"]
+        return state
+
+    def _parts(self) -> dict[str, dict[str, Tensor]]:
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "average": self.average.state_dict(),
+            "adam_g": _flat(self.adam_g.state_dict()["state"]),
+            "adam_d": _flat(self.adam_d.state_dict()["state"]),
+        }
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            part, _, key = name.partition(".")
+            parts.setdefault(part, {})[key] = tensor
+        for network in ("generator", "discriminator", "average"):
+            getattr(self, network).load_state_dict(parts[network])
+        for optimiser in (self.adam_g, self.adam_d):
+            values = parts.get("adam_g" if optimiser is self.adam_g else "adam_d", {})
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": _nested(values), "param_groups": groups})
+
+
+def _flat(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{index}.{key}": tensor for index, values in state.items() for key, tensor in values.items()}
+
+
+def _nested(flat: dict[str, Tensor]) -> dict[int, dict[str, Any]]:
+    nested: dict[int, dict[str, Any]] = {}
+    for name, tensor in flat.items():
+        index, key = name.split(".")
+        nested.setdefault(int(index), {})[key] = tensor
+    return nested

@@ -1,0 +1,249 @@
+"""World: the endless image. Joins the generator, its fields, the tile lattice and the georeference."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from tilegen.config import to_dict
+from tilegen.errors import CheckpointError, InputError
+from tilegen.fields.counter import RNG_VERSION, check_seed
+from tilegen.geometry.georef import GeoReference
+from tilegen.geometry.halo import HaloPlan
+from tilegen.geometry.lattice import Lattice
+from tilegen.geometry.window import Window
+from tilegen.model.checkpoint import Card, load_generator, read_card, resolve_checkpoint
+from tilegen.model.generator import Generator
+from tilegen.tiling.product import Product
+from tilegen.tiling.render import render_window
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+TILE_PX = 512
+"""Edge of a tile. One shape for all products, so that the same pixel is always computed in the same way."""
+
+DEFAULT_CRS = "EPSG:3857"
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """What decides the pixels of a world, in plain data. Picklable and hashable: workers open it themselves.
+
+    Args:
+        model: path of the checkpoint.
+        digest: digest of the checkpoint; a worker that finds another one refuses.
+        seed: which world, 0 .. 2**64 - 1.
+        truncation_psi: 1 as trained; smaller is more typical and less varied.
+        device: "cpu", "cuda" or "cuda:N".
+        dtype: of the convolutions, "float32" or "bfloat16".
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    model: str
+    digest: str
+    seed: int = 0
+    truncation_psi: float = 1.0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if not 0 <= self.truncation_psi <= 2:
+            raise InputError(f"truncation_psi goes from 0 to 2, got {self.truncation_psi}.")
+        if self.dtype not in _DTYPES:
+            raise InputError(f"Unknown dtype {self.dtype!r}. Choose float32 or bfloat16.")
+
+    def open(self) -> TileGenerator:
+        """The renderer of this world. Implements `RendererSource`.
+
+        Raises:
+            CheckpointError: the file at `model` is not the one this world was made with.
+        """
+        generator, card = load_generator(Path(self.model))
+        if card.digest != self.digest:
+            raise CheckpointError(f"{self.model} holds other weights than this world (digest {self.digest[:12]}...).")
+        return TileGenerator(self, generator.to(self.device))
+
+
+class TileGenerator:
+    """A generator that paints the tiles of one world. Implements `TileRenderer`."""
+
+    def __init__(self, config: WorldConfig, generator: Generator) -> None:
+        self._config = config
+        self._generator = generator
+
+    @property
+    def lattice(self) -> Lattice:
+        """Tiles of `TILE_PX`, anchored at pixel (0, 0) of the world."""
+        return Lattice(tile_px=TILE_PX)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands in order."""
+        return self._generator.config.band_names
+
+    def halo_plan(self) -> HaloPlan:
+        """What the tile at the origin reads at every layer; all tiles read alike."""
+        return self._generator.plan(self.lattice.tile(0, 0))
+
+    def tile_bytes(self) -> int:
+        """Peak memory of one tile, in bytes: the widest layer's input, output and temporaries."""
+        return self._generator.activation_bytes(self.lattice.tile(0, 0), _DTYPES[self._config.dtype])
+
+    @torch.no_grad()
+    def render_tile(self, tile: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+        """Pixels of one tile, 1..255."""
+        return self._quantised(tile)
+
+    @torch.no_grad()
+    def render_exact(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+        """Pixels of any window in one pass, off the lattice; equal to the tiles' but for rounding (1 code value)."""
+        return self._quantised(window)
+
+    def _quantised(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+        config = self._config
+        image = self._generator(
+            (config.seed,), window, truncation_psi=config.truncation_psi, dtype=_DTYPES[config.dtype]
+        )
+        # [-1, 1] to 0..255, rounded; 0 is kept free for nodata.
+        pixels = ((image[0] + 1) * 127.5).round_().clamp_(1, 255).to(torch.uint8)
+        return pixels.cpu().numpy()
+
+
+class World:
+    """An endless image: model, seed, tile lattice and georeference. Made by `open_world`."""
+
+    def __init__(self, config: WorldConfig, card: Card, georef: GeoReference) -> None:
+        self.config = config
+        self.card = card
+        self.georef = georef
+
+    def __repr__(self) -> str:
+        return (
+            f"World(seed={self.config.seed}, model={Path(self.config.model).stem} {self.config.digest[:12]}, "
+            f"{self.georef.res:g} {self.georef.unit} per pixel in {self.georef.crs})"
+        )
+
+    @functools.cached_property
+    def renderer(self) -> TileGenerator:
+        """The renderer, loaded on first use."""
+        return self.config.open()
+
+    def window_at(self, x: float, y: float, height: int, width: int) -> Window:
+        """The window of `height` x `width` pixels whose upper left corner is nearest to (`x`, `y`) in the CRS.
+
+        Raises:
+            InputError: the coordinate is not on the grid, or the window leaves the globe.
+        """
+        row0, col0 = self.georef.pixel(x, y)
+        window = Window.from_size(height, width, row0=row0, col0=col0)
+        self.georef.check_on_earth(window)
+        return window
+
+    def read(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+        """Pixels of any window, 1..255: the same bytes that a product of the same world holds there."""
+        return render_window(self.renderer, window)
+
+    def to_xarray(self, window: Window, *, chunk_px: int = 4 * TILE_PX) -> xr.DataArray:
+        """`window` as a lazy, georeferenced DataArray (band, y, x); chunks are rendered when they are used."""
+        from tilegen.tiling.lazy import lazy_image
+
+        return lazy_image(self.config, self.product(window), chunk_px)
+
+    def product(self, extent: Window, *, chunk_px: int = TILE_PX, shard_px: int = 4 * TILE_PX) -> Product:
+        """The product of `extent`, ready for a sink."""
+        return Product(
+            extent=extent,
+            georef=self.georef,
+            band_names=self.card.architecture.band_names,
+            provenance=self.provenance(),
+            chunk_px=chunk_px,
+            shard_px=shard_px,
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """What made the pixels, JSON-serialisable; stored with every product."""
+        about = self.card.about
+        return {
+            "synthetic": True,
+            "software": f"tilegen {version('tilegen')}",
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "model_digest": self.config.digest,
+            "seed": self.config.seed,
+            "truncation_psi": self.config.truncation_psi,
+            "prior": to_dict(self.card.architecture.prior),
+            "rng_version": RNG_VERSION,
+            "tile_px": TILE_PX,
+            "device": torch.device(self.config.device).type,
+            "dtype": self.config.dtype,
+            "licence": about.get("licence"),
+            "attribution": about.get("attribution"),
+        }
+
+
+def open_world(
+    model: str = "default",
+    *,
+    seed: int = 0,
+    crs: str = DEFAULT_CRS,
+    res: float | None = None,
+    truncation_psi: float = 1.0,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> World:
+    """The endless image of one model and seed. Reads the checkpoint's card; weights are loaded on first use.
+
+    Args:
+        model: "default", the path of a checkpoint, or the folder of a training run.
+        seed: which world, 0 .. 2**64 - 1.
+        crs: CRS of the world's grid.
+        res: edge of a pixel in units of the CRS; None for the ground size of the model's training imagery.
+        truncation_psi: 1 as trained; smaller is more typical and less varied.
+        device: "auto" (CUDA if there is any), "cpu", "cuda" or "cuda:N".
+        dtype: of the convolutions, "float32" or "bfloat16".
+
+    Raises:
+        InputError: a value cannot be used. CheckpointError: the checkpoint cannot.
+    """
+    path = resolve_checkpoint(model)
+    card = read_card(path)
+    config = WorldConfig(
+        model=str(path.absolute()),
+        digest=card.digest,
+        seed=seed,
+        truncation_psi=truncation_psi,
+        device=_chosen_device(device),
+        dtype=dtype,
+    )
+    if res is None:
+        unit_m = GeoReference(crs=crs, res=1.0).unit_m
+        res = float(f"{card.resolution_m / unit_m:.6g}")
+    return World(config, card, GeoReference(crs=crs, res=res))
+
+
+def _chosen_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in {"cpu", "cuda"}:
+        raise InputError(f"Unknown device {device!r}. Choose auto, cpu, cuda or cuda:N.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"There is no CUDA device for --device {device}. Use --device cpu.")
+    return device
