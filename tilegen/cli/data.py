@@ -21,13 +21,11 @@ def data() -> None:
 @click.option(
     "--stretch",
     type=(float, float),
-    default=(2, 98),
+    default=(2.0, 98.0),
     show_default=True,
     help="Percentiles that become 0 and 255.",
 )
-@click.option(
-    "--val-fraction", default=0.1, show_default=True, help="Share of the chips kept for validation."
-)
+@click.option("--val-fraction", default=0.1, show_default=True, help="Share of the chips kept for validation.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad chips out and list them, instead of stopping.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--licence", help='Of the imagery, such as "CC BY-SA 4.0"; stored with it.')

@@ -24,7 +24,7 @@ from tilegen.cli.options import Origin, Size, default_workers
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--chunk", "chunk_px", type=int, default=512, show_default=True, help="Zarr chunk or COG tile, pixels.")
 @click.option("--shard", "shard_px", type=int, default=2048, show_default=True, help="Pixels a task writes, a side.")
-@click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), help="Also write a PNG of at most 2048 pixels.")
+@click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), help="Also a PNG of at most 2048 px.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing product.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -61,9 +61,7 @@ def generate(  # noqa: PLR0913  one argument per option
     from tilegen.tiling.sinks import open_sink
     from tilegen.world import open_world
 
-    world = open_world(
-        model, seed=seed, crs=crs, res=res, truncation_psi=truncation_psi, device=device, dtype=dtype
-    )
+    world = open_world(model, seed=seed, crs=crs, res=res, truncation_psi=truncation_psi, device=device, dtype=dtype)
     product = world.product(world.window_at(*origin, *size), chunk_px=layout["chunk_px"], shard_px=layout["shard_px"])
     sink = open_sink(out, product)
     workers = workers or default_workers()

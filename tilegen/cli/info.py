@@ -29,10 +29,11 @@ def _describe(path: Path | None) -> dict[str, Any]:
 
     if path is None or path.suffix == ".safetensors":
         from tilegen.model.checkpoint import read_card, read_header, resolve_checkpoint
-        from tilegen.training.packed import METADATA_KEY, read_card as read_dataset_card
+        from tilegen.training.packed import CARD_KEY
+        from tilegen.training.packed import read_card as read_dataset_card
 
         path = path or resolve_checkpoint("default")
-        if METADATA_KEY in read_header(path).get("__metadata__", {}):
+        if CARD_KEY in read_header(path).get("__metadata__", {}):
             return to_dict(read_dataset_card(path))
         return to_dict(read_card(path))
     from tilegen.tiling.preview import describe_product

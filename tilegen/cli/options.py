@@ -10,7 +10,7 @@ MAX_SIDE_PX = 1 << 30
 """Longest side of a product; GDAL counts pixels in signed 32 bits."""
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[tuple[int, int]]):
     """WIDTHxHEIGHT in pixels, such as 20000x20000, to (height, width)."""
 
     name = "WIDTHxHEIGHT"
@@ -30,7 +30,7 @@ class Size(click.ParamType):
         return height, width
 
 
-class Origin(click.ParamType):
+class Origin(click.ParamType[tuple[float, float]]):
     """X,Y in units of the CRS."""
 
     name = "X,Y"

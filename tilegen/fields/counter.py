@@ -95,7 +95,8 @@ def _normal_table(device: torch.device) -> Float32[Tensor, "65536"]:
 
 def _normals(words: tuple[Word, Word, Word, Word], device: torch.device) -> Float32[Tensor, "... lanes"]:
     """Eight N(0, 1) values per Philox call: low then high half of each word."""
-    bits = torch.stack([half for word in words for half in (word & 0xFFFF, word >> 16)], dim=-1)
+    halves = [half for word in words if isinstance(word, Tensor) for half in (word & 0xFFFF, word >> 16)]
+    bits = torch.stack(halves, dim=-1)
     return _normal_table(device)[bits]
 
 

@@ -12,7 +12,6 @@ from pyproj.exceptions import CRSError
 from tilegen.errors import InputError
 from tilegen.geometry.window import MAX_COORDINATE, Window
 
-
 _EARTH_RADIUS_M = 6_371_008.8
 """Mean radius (IUGG)."""
 

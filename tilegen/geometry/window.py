@@ -27,7 +27,9 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.row1 <= self.row0 or self.col1 <= self.col0:
-            raise InputError(f"A window needs at least one row and one column, got {self}. Give row1 > row0, col1 > col0.")
+            raise InputError(
+                f"A window needs at least one row and one column, got {self}. Give row1 > row0, col1 > col0."
+            )
         if max(abs(self.row0), abs(self.col0), abs(self.row1), abs(self.col1)) > MAX_COORDINATE:
             raise InputError(f"{self} lies beyond ±2**60 pixels, where coordinates end. Move it closer to the origin.")
 
@@ -67,10 +69,7 @@ class Window:
     def contains(self, other: Window) -> bool:
         """Whether `other` lies inside."""
         return (
-            self.row0 <= other.row0
-            and self.col0 <= other.col0
-            and other.row1 <= self.row1
-            and other.col1 <= self.col1
+            self.row0 <= other.row0 and self.col0 <= other.col0 and other.row1 <= self.row1 and other.col1 <= self.col1
         )
 
     def union(self, other: Window) -> Window:

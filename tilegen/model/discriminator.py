@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Float32
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from tilegen.model.config import DiscriminatorConfig
 from tilegen.model.layers import Conv, Linear, activated
 from tilegen.model.resample import fir
+
 
 class DiscriminatorBlock(nn.Module):
     """Two convolutions and a 1x1 skip, halving the size; both branches scaled by sqrt(0.5) (StyleGAN2, Fig. 7c)."""
@@ -53,9 +55,7 @@ class Discriminator(nn.Module):
         self.config = config
         channels = config.channels
         self.from_image = Conv(config.num_bands, channels[0], 1, gain=math.sqrt(2))
-        self.blocks = nn.ModuleList(
-            DiscriminatorBlock(c_in, c_out) for c_in, c_out in zip(channels, channels[1:], strict=False)
-        )
+        self.blocks = nn.ModuleList(DiscriminatorBlock(c_in, c_out) for c_in, c_out in pairwise(channels))
         last = channels[-1]
         self.conv = Conv(last + 1, last, 3, padding=1, gain=math.sqrt(2))
         self.hidden = Linear(last * 4 * 4, last, gain=math.sqrt(2))

@@ -15,7 +15,7 @@ def ema_beta(batch: int, num_images: int, halflife_kimg: float, rampup: float) -
 @torch.no_grad()
 def ema_update(average: nn.Module, network: nn.Module, beta: float) -> None:
     """Move the parameters of `average` towards those of `network`; copy the buffers."""
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - beta)
-    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(new)
+    for parameter, new in zip(average.parameters(), network.parameters(), strict=True):
+        parameter.lerp_(new, 1 - beta)
+    for buffer, new_buffer in zip(average.buffers(), network.buffers(), strict=True):
+        buffer.copy_(new_buffer)

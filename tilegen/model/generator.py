@@ -14,7 +14,6 @@ from tilegen.model.config import GeneratorConfig
 from tilegen.model.mapping import MappingNetwork
 from tilegen.model.synthesis import SynthesisNetwork, synthesis_layers
 
-
 _LIVE_BUFFERS = 6
 """Tensors of a layer's size that exist at once: input, style map, convolution, filter, demodulation, result."""
 
@@ -39,10 +38,10 @@ class Generator(nn.Module):
 
     def activation_bytes(self, window: Window, dtype: torch.dtype) -> int:
         """Peak memory of rendering `window`, in bytes: the widest layer with its style map and temporaries."""
-        plan, channels = self.plan(window), self.config.channels
+        plan = self.plan(window)
         elements = [
-            channels[layer.level] * plan[f"conv{layer.name}"].height * plan[f"conv{layer.name}"].width
-            for layer in self.synthesis.layers
+            channels * plan[f"conv{level}"].height * plan[f"conv{level}"].width
+            for level, channels in enumerate(self.config.channels)
         ]
         return _LIVE_BUFFERS * max(elements) * dtype.itemsize
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float32
@@ -29,8 +30,7 @@ class MappingNetwork(nn.Module):
         super().__init__()
         widths = [z_dim] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
-            Linear(c_in, c_out, gain=math.sqrt(2), lr_mul=_LR_MUL)
-            for c_in, c_out in zip(widths, widths[1:], strict=False)
+            Linear(c_in, c_out, gain=math.sqrt(2), lr_mul=_LR_MUL) for c_in, c_out in pairwise(widths)
         )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from tilegen.fields.noise import NoiseField
-from tilegen.geometry.footprint import CONV3, POINTWISE, UPCONV3, UPSAMPLE2, site_footprint
+from tilegen.geometry.footprint import CONV3, POINTWISE, UPCONV3, UPSAMPLE2, Footprint, site_footprint
 from tilegen.geometry.halo import HaloPlan, Layer
 from tilegen.geometry.window import Window
 from tilegen.model.config import GeneratorConfig
@@ -46,7 +46,7 @@ def synthesis_layers(top_level: int) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _modulated(name: str, level: int, source: str, source_level: int, footprint) -> list[Layer]:  # noqa: ANN001
+def _modulated(name: str, level: int, source: str, source_level: int, footprint: Footprint) -> list[Layer]:
     """A modulation at the level of `source` and the convolution and demodulation at `level`."""
     return [
         Layer(name=f"mod{name}", reads=((source, POINTWISE), ("sites", site_footprint(source_level)))),
@@ -152,10 +152,11 @@ class SynthesisNetwork(nn.Module):
     ) -> Float32[Tensor, "batch bands rows cols"]:
         """The image of the plan's last window, nominally in [-1, 1]; convolutions run in `dtype`, channels last."""
         x = (self.content(content) + self.const[:, None, None]).to(dtype, memory_format=torch.channels_last)
-        image = None
+        image: Tensor | None = None
         x = self.layers[0](x, w, noise, plan)
         for block, to_image in enumerate(self.to_image):
             for layer in self.layers[2 * block + 1 : 2 * block + 3]:
                 x = layer(x, w, noise, plan)
             image = to_image(x, w, image, plan)
+        assert image is not None  # there is at least one level above 0
         return image

@@ -51,13 +51,11 @@ def _reduced_tiff(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
 
 def _reduced_zarr(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
     """The largest level that is small enough."""
-    group = zarr.open_group(path, mode="r")
-    name = "image"
-    factor = 1
-    while max(group[name].shape[1:]) > PREVIEW_PX:
+    image, factor = zarr.open_array(path, path="image", mode="r"), 1
+    while max(image.shape[1:]) > PREVIEW_PX:
         factor *= 2
-        name = f"ovr_{factor}x/image"
-    return np.asarray(group[name][...])
+        image = zarr.open_array(path, path=f"ovr_{factor}x/image", mode="r")
+    return np.asarray(image[...])
 
 
 def describe_product(path: Path) -> dict[str, Any]:
@@ -92,7 +90,7 @@ def _describe_tiff(path: Path) -> dict[str, Any]:
 def _describe_zarr(path: Path) -> dict[str, Any]:
     try:
         group = zarr.open_group(path, mode="r")
-        image = group["image"]
+        image = zarr.open_array(path, path="image", mode="r")
     except (KeyError, ValueError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
     attributes = dict(group.attrs)

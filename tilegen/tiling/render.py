@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -41,7 +42,7 @@ class TileRenderer(Protocol):
 
 
 @runtime_checkable
-class RendererSource(Protocol):
+class RendererSource(Hashable, Protocol):
     """A renderer in plain data: picklable and hashable, opened once in each process that needs it."""
 
     def open(self) -> TileRenderer:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from distributed import Client, Future, LocalCluster, as_completed
 
@@ -131,7 +132,7 @@ def _results(
     remaining = iter(shards)
     run = sink.product.fingerprint[:12]
 
-    def submit(shard: tuple[int, int]) -> Future:
+    def submit(shard: tuple[int, int]) -> Future[Any]:
         key = f"shard-{run}-{shard[0]}-{shard[1]}"
         return client.submit(write_shard, source, sink, shard, key=key, pure=False, retries=_RETRIES)
 
@@ -149,7 +150,7 @@ def _results(
         client.cancel(list(running))
 
 
-def _result(future: Future) -> tuple[int, int]:
+def _result(future: Future[Any]) -> tuple[int, int]:
     """The index of a finished shard.
 
     Raises:

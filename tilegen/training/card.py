@@ -75,9 +75,7 @@ class DatasetCard:
 
 def card_to_json(card: DatasetCard) -> str:
     """The card as JSON text, with the format version in front."""
-    return json.dumps(
-        {"format_version": FORMAT_VERSION} | asdict(card), separators=(",", ":"), allow_nan=False
-    )
+    return json.dumps({"format_version": FORMAT_VERSION} | asdict(card), separators=(",", ":"), allow_nan=False)
 
 
 def card_from_json(text: str, name: str) -> DatasetCard:
@@ -91,9 +89,7 @@ def card_from_json(text: str, name: str) -> DatasetCard:
         return _card(record)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         what = f"{type(error).__name__}: {str(error)[:200]}"
-        raise DataError(
-            f"{name}: its card is damaged or of another tilegen ({what}). Pack it again."
-        ) from error
+        raise DataError(f"{name}: its card is damaged or of another tilegen ({what}). Pack it again.") from error
 
 
 def _card(record: dict[str, Any]) -> DatasetCard:
@@ -108,8 +104,7 @@ def _card(record: dict[str, Any]) -> DatasetCard:
         stretches=tuple(_stretch(entry, num_bands) for entry in _list(record.pop("stretches"))),
         sources=tuple(_text(entry) for entry in _list(record.pop("sources"))),
         rejects=tuple(
-            Reject(name=_text(entry["name"]), reason=_text(entry["reason"]))
-            for entry in _list(record.pop("rejects"))
+            Reject(name=_text(entry["name"]), reason=_text(entry["reason"])) for entry in _list(record.pop("rejects"))
         ),
         licence=_text_or_none(record.pop("licence")),
         attribution=_text_or_none(record.pop("attribution")),
@@ -130,15 +125,11 @@ def _chip(entry: dict[str, Any], num_bands: int) -> ChipEntry:
         row_size, col_size = (_number(size) for size in _list(res))
         res = (row_size, col_size)
     name, crs = _text(entry.pop("name")), _text_or_none(entry.pop("crs"))
-    return ChipEntry(
-        name=name, split=split, shape=(bands, rows, cols), masked=masked, crs=crs, res=res, **entry
-    )
+    return ChipEntry(name=name, split=split, shape=(bands, rows, cols), masked=masked, crs=crs, res=res, **entry)
 
 
 def _stretch(entry: dict[str, Any], num_bands: int) -> Stretch:
-    percent, low, high = (
-        tuple(_number(value) for value in _list(entry[key])) for key in ("percent", "low", "high")
-    )
+    percent, low, high = (tuple(_number(value) for value in _list(entry[key])) for key in ("percent", "low", "high"))
     if len(percent) != 2 or len(low) != num_bands or len(high) != num_bands:
         raise ValueError("a stretch with the wrong number of bands")
     return Stretch(folder=_text(entry["folder"]), percent=(percent[0], percent[1]), low=low, high=high)

@@ -26,8 +26,8 @@ class PackedDataset:
         self,
         card: DatasetCard,
         split: str,
-        chips: list[UInt8[Tensor, "bands ?rows ?cols"]],
-        masks: list[UInt8[Tensor, "?rows ?cols"] | None],
+        chips: list[UInt8[Tensor, "bands _ _"]],
+        masks: list[UInt8[Tensor, "_ _"] | None],
     ) -> None:
         self.card = card
         self.split = split
@@ -49,9 +49,7 @@ class PackedDataset:
         card = read_card(path)
         chosen = [index for index, chip in enumerate(card.chips) if chip.split == split]
         if not chosen:
-            raise DataError(
-                f"{path.name}: has no chip in the split {split!r}. Pack it with another --val-fraction."
-            )
+            raise DataError(f"{path.name}: has no chip in the split {split!r}. Pack it with another --val-fraction.")
         try:
             with safe_open(path, framework="pt") as file:
                 chips = [file.get_tensor(chip_name(i)) for i in chosen]

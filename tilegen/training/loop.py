@@ -143,7 +143,8 @@ def _report(
 
 @torch.no_grad()
 def _noise_rms(state: TrainState) -> float:
-    strengths = torch.cat([layer.noise_strength for layer in state.generator.synthesis.layers])
+    parameters = state.generator.synthesis.named_parameters()
+    strengths = torch.cat([value for name, value in parameters if name.endswith("noise_strength")])
     return float(strengths.square().mean().sqrt())
 
 

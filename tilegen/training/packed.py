@@ -98,9 +98,7 @@ def read_card(path: Path) -> DatasetCard:
     metadata = entries.pop("__metadata__", None)
     text = metadata.get(CARD_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
-        raise DataError(
-            f"{path.name}: is no tilegen dataset, it has no card. Make one with `tilegen data prepare`."
-        )
+        raise DataError(f"{path.name}: is no tilegen dataset, it has no card. Make one with `tilegen data prepare`.")
     card = card_from_json(text, path.name)
     if {place.name: _entry(place) for place in tensor_places(card)} != entries:
         raise DataError(f"{path.name}: the tensors do not match the card. Pack the dataset again.")
@@ -131,9 +129,7 @@ def write_packed(out: Path, card: DatasetCard, parts: Iterable[bytes]) -> Datase
             os.fsync(file.fileno())
         temporary.replace(out)
     except OSError as error:
-        raise OutputError(
-            f"{out} cannot be written ({error.strerror}). Look at its folder and the disk."
-        ) from error
+        raise OutputError(f"{out} cannot be written ({error.strerror}). Look at its folder and the disk.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return card
@@ -173,9 +169,7 @@ def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
     try:
         entries = json.loads(file.read(length))
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path.name}: is truncated or no safetensors file (its header is no JSON)."
-        ) from error
+        raise DataError(f"{path.name}: is truncated or no safetensors file (its header is no JSON).") from error
     if not isinstance(entries, dict):
         raise DataError(f"{path.name}: is no safetensors file (its header is no JSON object).")
     return entries

@@ -26,8 +26,8 @@ class CropPositions:
     crop_px: int
     ends: Int64[np.ndarray, " chips"]
     widths: tuple[int, ...]
-    allowed: tuple[Bool[np.ndarray, "?rows ?cols"] | None, ...]
-    row_ends: tuple[Int64[np.ndarray, "?rows"] | None, ...]
+    allowed: tuple[Bool[np.ndarray, "_ _"] | None, ...]
+    row_ends: tuple[Int64[np.ndarray, " _"] | None, ...]
 
     @property
     def total(self) -> int:
@@ -48,16 +48,14 @@ class CropPositions:
 
 def crop_positions(
     shapes: Sequence[tuple[int, int]],
-    valid: Sequence[Bool[np.ndarray, "?rows ?cols"] | None],
+    valid: Sequence[Bool[np.ndarray, "_ _"] | None],
     crop_px: int,
 ) -> CropPositions:
     """Count the positions in chips of these (rows, cols); `valid` is None for chips without invalid pixels."""
     widths = tuple(max(cols - crop_px + 1, 0) for _, cols in shapes)
     heights = tuple(max(rows - crop_px + 1, 0) for rows, _ in shapes)
     allowed = tuple(None if mask is None else allowed_corners(mask, crop_px) for mask in valid)
-    row_ends = tuple(
-        None if mask is None else np.cumsum(mask.sum(axis=1, dtype=np.int64)) for mask in allowed
-    )
+    row_ends = tuple(None if mask is None else np.cumsum(mask.sum(axis=1, dtype=np.int64)) for mask in allowed)
     counts = [
         height * width if mask is None else int(mask.sum())
         for height, width, mask in zip(heights, widths, allowed, strict=True)
@@ -74,7 +72,7 @@ def allowed_corners(valid: Bool[np.ndarray, "rows cols"], crop_px: int) -> Bool[
     rows, cols = valid.shape
     if min(rows, cols) < crop_px:
         return np.zeros((max(rows - crop_px + 1, 0), max(cols - crop_px + 1, 0)), bool)
-    table = np.zeros((rows + 1, cols + 1), np.int64)
-    table[1:, 1:] = (~valid).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    table = np.zeros((rows + 1, cols + 1), np.int32)
+    table[1:, 1:] = (~valid).cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
     c = crop_px
     return np.asarray(table[c:, c:] - table[:-c, c:] - table[c:, :-c] + table[:-c, :-c] == 0)

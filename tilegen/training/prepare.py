@@ -43,9 +43,7 @@ class Report:
             f"band(s), {masked} with no-data, {len(self.card.rejects)} rejected, {self.num_bytes / 2**20:.1f} MiB"
         ]
         for stretch in self.card.stretches:
-            ranges = ", ".join(
-                f"{low:g}..{high:g}" for low, high in zip(stretch.low, stretch.high, strict=True)
-            )
+            ranges = ", ".join(f"{low:g}..{high:g}" for low, high in zip(stretch.low, stretch.high, strict=True))
             lines.append(f"stretched {stretch.folder}: {ranges} to 0..255")
         lines += [f"rejected {reject.reason}" for reject in self.card.rejects]
         return "\n".join(lines)
@@ -57,7 +55,7 @@ def prepare_dataset(  # noqa: PLR0913 - the options of one command, all by keywo
     *,
     num_bands: int = 3,
     min_px: int = 64,
-    stretch_percent: tuple[float, float] = (2, 98),
+    stretch_percent: tuple[float, float] = (2.0, 98.0),
     val_fraction: float = 0.1,
     skip_bad: bool = False,
     overwrite: bool = False,
@@ -191,6 +189,4 @@ def _check_room(card: DatasetCard, out: Path) -> None:
             "Pack fewer chips."
         )
     if need > free:
-        raise BudgetError(
-            f"The chips need {need / 2**30:.1f} GiB, {out.parent} has {free / 2**30:.1f} GiB left."
-        )
+        raise BudgetError(f"The chips need {need / 2**30:.1f} GiB, {out.parent} has {free / 2**30:.1f} GiB left.")

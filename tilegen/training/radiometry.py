@@ -28,10 +28,11 @@ class Stretch:
 
     def apply(self, pixels: Shaped[np.ndarray, "bands rows cols"]) -> UInt8[np.ndarray, "bands rows cols"]:
         """`pixels` in 8 bits."""
-        low = np.array(self.low, np.float64)[:, None, None]
-        high = np.array(self.high, np.float64)[:, None, None]
-        share = (pixels - low) / (high - low)
-        return np.asarray(np.rint(np.clip(share, 0.0, 1.0) * 255).astype(np.uint8))
+        stretched = np.empty(pixels.shape, np.uint8)
+        # Band by band, for float64 is eight times the size of the result.
+        for band, low, high, out in zip(pixels, self.low, self.high, stretched, strict=True):
+            out[:] = np.rint(np.clip((band - low) / (high - low), 0.0, 1.0) * 255)
+        return stretched
 
 
 def sampled(

@@ -54,9 +54,7 @@ class ChipSource:
         if self.archive is None or self.member is None:
             return self.path
         if self.member.file_size > MAX_MEMBER_BYTES:
-            raise DataError(
-                f"{self.name}: has {self.member.file_size} bytes, too many for one chip. Cut it first."
-            )
+            raise DataError(f"{self.name}: has {self.member.file_size} bytes, too many for one chip. Cut it first.")
         try:
             return self.archive.read(self.member)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
@@ -88,9 +86,7 @@ def _refuse_doubles(chips: Sequence[ChipSource]) -> None:
     for chip in chips:
         key = (chip.path, "" if chip.member is None else chip.member.filename)
         if key in seen:
-            raise InputError(
-                f"{chip.name} is given twice. A chip counts once: give each folder or file only once."
-            )
+            raise InputError(f"{chip.name} is given twice. A chip counts once: give each folder or file only once.")
         seen.add(key)
 
 
@@ -167,9 +163,7 @@ def _members(archive: zipfile.ZipFile, archive_name: str) -> Iterator[zipfile.Zi
         if member.is_dir() or not _is_visible_image(member.filename):
             continue
         if path.is_absolute() or ".." in path.parts:
-            raise DataError(
-                f"{archive_name}: {member.filename!r} points outside of the archive. Do not trust it."
-            )
+            raise DataError(f"{archive_name}: {member.filename!r} points outside of the archive. Do not trust it.")
         yield member
 
 

@@ -17,9 +17,7 @@ def split_chips(folders: Sequence[str], val_fraction: float) -> list[str]:
     Each folder gives its share, rounded. It is cut into as many parts as it has runs, and each part ends with one.
     If all shares round to nothing, the last chip of all is kept.
     """
-    splits = [
-        split for _, group in groupby(folders) for split in _split_folder(len(list(group)), val_fraction)
-    ]
+    splits = [split for _, group in groupby(folders) for split in _split_folder(len(list(group)), val_fraction)]
     if val_fraction > 0 and len(splits) > 1 and "val" not in splits:
         splits[-1] = "val"
     return splits

@@ -74,7 +74,9 @@ class TrainState:
             state = cls.new(from_dict(TrainConfig, metadata["config"]))
             state._restore(tensors)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise TrainingError(f"{path} is not a whole training state ({error}). Start again in another --out.") from None
+            raise TrainingError(
+                f"{path} is not a whole training state ({error}). Start again in another --out."
+            ) from None
         state.num_images, state.seconds = metadata["num_images"], metadata["seconds"]
         return state
 

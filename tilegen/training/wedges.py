@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Bool, Int32, Shaped
 
 MIN_WEDGE_PX = 6
 """Smallest wedge, pixels. A SpaceNet 1 chip of Rio has one of 7; single black pixels of a shadow are fewer."""
@@ -39,9 +39,7 @@ def black_wedges(
     straightness = np.bincount(labels[black & _reaches_sides(black)], minlength=num) / areas
 
     at_corner = _among(labels[[0, 0, -1, -1], [0, -1, 0, -1]], num)
-    top, bottom, left, right = (
-        _among(side, num) for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1])
-    )
+    top, bottom, left, right = (_among(side, num) for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]))
     crossing = (top & bottom) | (left & right) | ((top | bottom) & (left | right) & ~at_corner)
     wedges = at_corner & (areas >= MIN_WEDGE_PX) & (straightness >= MIN_STRAIGHTNESS)
     gaps = crossing & (areas >= MIN_GAP_SHARE * black.size)
@@ -61,7 +59,7 @@ def _reaches_sides(mask: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "row
     return reached
 
 
-def region_labels(mask: Bool[np.ndarray, "rows cols"]) -> Int64[np.ndarray, "rows cols"]:
+def region_labels(mask: Bool[np.ndarray, "rows cols"]) -> Int32[np.ndarray, "rows cols"]:
     """A number for each 4-connected region of `mask`, -1 elsewhere; the numbers have gaps.
 
     Horizontal and vertical runs are the two sides of a bipartite graph whose edges are the pixels. The least number
@@ -70,9 +68,9 @@ def region_labels(mask: Bool[np.ndarray, "rows cols"]) -> Int64[np.ndarray, "row
     """
     in_row = _run_numbers(mask)[mask]
     in_col = np.ascontiguousarray(_run_numbers(mask.T).T)[mask]
-    least = np.arange(in_row.max(initial=-1) + 1)
+    least = np.arange(in_row.max(initial=-1) + 1, dtype=np.int32)
     while True:
-        of_col = np.full(in_col.max(initial=-1) + 1, least.size)
+        of_col = np.full(in_col.max(initial=-1) + 1, least.size, np.int32)
         np.minimum.at(of_col, in_col, least[in_row])
         smaller = least.copy()
         np.minimum.at(smaller, in_row, of_col[in_col])
@@ -80,16 +78,16 @@ def region_labels(mask: Bool[np.ndarray, "rows cols"]) -> Int64[np.ndarray, "row
         if np.array_equal(smaller, least):
             break
         least = smaller
-    labels = np.full(mask.shape, -1, np.int64)
+    labels = np.full(mask.shape, -1, np.int32)
     labels[mask] = least[in_row]
     return labels
 
 
-def _run_numbers(mask: Bool[np.ndarray, "rows cols"]) -> Int64[np.ndarray, "rows cols"]:
+def _run_numbers(mask: Bool[np.ndarray, "rows cols"]) -> Int32[np.ndarray, "rows cols"]:
     """The number, from 0, of the horizontal run that each True pixel is in; anything elsewhere."""
     starts = mask.copy()
     starts[:, 1:] &= ~mask[:, :-1]
-    return np.asarray(np.cumsum(starts, dtype=np.int64).reshape(mask.shape) - 1)
+    return np.asarray(np.cumsum(starts, dtype=np.int32).reshape(mask.shape) - 1)
 
 
 def grown(mask: Bool[np.ndarray, "rows cols"], margin_px: int) -> Bool[np.ndarray, "rows cols"]:
@@ -104,6 +102,6 @@ def grown(mask: Bool[np.ndarray, "rows cols"], margin_px: int) -> Bool[np.ndarra
     return mask
 
 
-def _among(labels: Int64[np.ndarray, " n"], num: int) -> Bool[np.ndarray, " regions"]:
+def _among(labels: Int32[np.ndarray, " n"], num: int) -> Bool[np.ndarray, " regions"]:
     """For each region number below `num`, whether it is one of `labels`."""
     return np.asarray(np.bincount(labels[labels >= 0], minlength=num) > 0)

@@ -40,6 +40,11 @@ class CogSink:
     product: Product
     compression: Compression = "deflate"
 
+    @property
+    def disk_copies(self) -> int:
+        """Parts and the joined file. See `Sink.disk_copies`."""
+        return 2
+
     def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
         """Claim the folder of parts. Returns the shards whose parts are complete. See `Sink.begin`."""
         if max(self.product.extent.shape) > _LARGEST_SIDE_PX:

@@ -40,6 +40,11 @@ class MemorySink:
             raise OutputError("The product in memory is not finished. Call finish() first.")
         return self.memory.pixels
 
+    @property
+    def disk_copies(self) -> int:
+        """None. See `Sink.disk_copies`."""
+        return 0
+
     def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
         """Allocate the array, or go on with it. Returns the finished shards. See `Sink.begin`."""
         memory = self.memory

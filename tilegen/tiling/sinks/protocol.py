@@ -24,6 +24,11 @@ class Sink(Protocol):
         """What is being written."""
         ...
 
+    @property
+    def disk_copies(self) -> int:
+        """How many times the compressed product lies on the disk at the peak."""
+        ...
+
     def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
         """Create the store, or resume it. Returns the indices of the shards that are finished already.
 

@@ -54,6 +54,11 @@ class ZarrSink:
     path: Path
     product: Product
 
+    @property
+    def disk_copies(self) -> int:
+        """Shards are written once, where they stay. See `Sink.disk_copies`."""
+        return 1
+
     def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
         """Lay out the store, or go on with it. Returns the shards that are in it. See `Sink.begin`."""
         self._require_free_target(overwrite=overwrite)
