@@ -182,10 +182,14 @@ def test_black_shadows_stay_valid(rows: slice, cols: slice) -> None:
 
 
 def test_ragged_shadow_at_a_corner_stays_valid() -> None:
+    """One region of 7 % of the chip, from the top to the left side around the corner, as crowns of trees leave it."""
     row, col = np.mgrid[:100, :100]
-    blobs = (np.hypot(row - 8, col - 25) < 12) | (np.hypot(row - 12, col - 8) < 10) | (np.hypot(row, col) < 6)
+    crowns = (np.hypot(row - 8, col - 25) < 12) | (np.hypot(row - 12, col - 8) < 10) | (np.hypot(row, col) < 6)
+    black = crowns & (np.random.default_rng(0).random((100, 100)) > 0.05)
+    black[0, 0] = True
     pixels = textured_pixels(100, 100)
-    pixels[:, blobs & ((row + col) % 5 > 0)] = 0
+    pixels[:, black] = 0
+    assert black.mean() > 0.05
     assert not black_wedges(pixels, np.ones((100, 100), bool)).any()
 
 
@@ -208,13 +212,20 @@ def test_regions_and_growth_are_those_of_scipy(mask: np.ndarray, margin_px: int)
 
 @pytest.mark.parametrize("suffix", [".tif", ".jpg", ".png", ".webp"])
 def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str) -> None:
-    """GDAL by itself reads the missing rest of JPEG as grey and of PNG as black, without an error."""
+    """GDAL by itself reads the missing rest of a PNG as black, without an error."""
     path = write_image(tmp_path / f"a{suffix}", textured_pixels(128, 128))
     whole = path.read_bytes()
     for kept in [*(len(whole) * part // 20 for part in range(20)), len(whole) - 16]:
         path.write_bytes(whole[:kept])
         with pytest.raises(DataError, match=r"^chip 7: cannot be read"):
             read_chip(path, name="chip 7")
+
+
+def test_a_jpeg_that_ends_early_but_properly_is_refused(tmp_path: Path) -> None:
+    """GDAL by itself fills the missing half with grey, without an error."""
+    whole = write_image(tmp_path / "a.jpg", textured_pixels(128, 128)).read_bytes()
+    with pytest.raises(DataError, match="truncated"):
+        read_chip(whole[: len(whole) // 2] + b"\xff\xd9", name="a")
 
 
 @pytest.mark.parametrize("compress", ["deflate", "lzw", "zstd", "webp", "jpeg"])

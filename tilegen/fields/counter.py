@@ -77,7 +77,11 @@ def derived_key(seed: int, stream: Stream, part: int, group: int = 0) -> tuple[i
     """The key of one stream of one seed: Philox of (stream, part, group, 0) under the seed as key.
 
     `part` tells apart the scales of the latent or the layers of the noise, `group` blocks of eight channels.
+
+    Raises:
+        InputError: the seed is not in [0, 2**64).
     """
+    check_seed(seed)
     words = philox4x32((int(stream), part, group, 0), (seed & _MASK32, seed >> 32))
     return int(words[0]), int(words[1])
 
@@ -100,7 +104,7 @@ def _normals(words: tuple[Word, Word, Word, Word], device: torch.device) -> Floa
     return _normal_table(device)[bits]
 
 
-def _split(values: Int64[Tensor, "n"]) -> tuple[Int64[Tensor, "n"], Int64[Tensor, "n"]]:
+def _split(values: Int64[Tensor, "*shape"]) -> tuple[Int64[Tensor, "*shape"], Int64[Tensor, "*shape"]]:
     """Low and high 32-bit words of signed 64-bit coordinates (two's complement)."""
     return values & _MASK32, (values >> 32) & _MASK32
 

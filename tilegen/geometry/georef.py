@@ -67,13 +67,14 @@ class GeoReference:
         return bool(CRS.from_user_input(self.crs).is_geographic)
 
     def check_on_earth(self, window: Window) -> None:
-        """Refuse a window of a geographic CRS that leaves the globe.
+        """Refuse a window of a geographic CRS that leaves the globe by more than half a pixel, the grid's own rounding.
 
         Raises:
             InputError: longitudes beyond ±180 or latitudes beyond ±90 degrees.
         """
         xmin, ymin, xmax, ymax = self.bounds(window)
-        if self.is_geographic and (xmin < -180 or xmax > 180 or ymin < -90 or ymax > 90):
+        lon, lat = 180 + self.res / 2, 90 + self.res / 2
+        if self.is_geographic and (xmin < -lon or xmax > lon or ymin < -lat or ymax > lat):
             raise InputError(
                 f"{window} is {xmin:g} {ymin:g} {xmax:g} {ymax:g} degrees, which is not on the globe. "
                 "Give another --origin, a smaller --size or a smaller --res (in degrees)."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -217,11 +216,6 @@ class SinkContract(ABC):
             other.begin(overwrite=False)
         assert self.open(tmp_path, self.product()).begin(overwrite=False) == {(0, 0)}
         assert other.begin(overwrite=True) == set()
-
-    def test_a_sink_travels_to_workers(self, tmp_path: Path) -> None:
-        """Pickled before anything is begun."""
-        sink = self.open(tmp_path, self.product())
-        assert pickle.loads(pickle.dumps(sink)) == sink
 
     def _assert_shows(self, folder: Path, pixels: np.ndarray) -> None:
         levels = self.read(folder)

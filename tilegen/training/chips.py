@@ -24,8 +24,8 @@ MAX_CHIP_PX = 1 << 28
 DRIVERS = ("GTiff", "JPEG", "PNG", "WEBP")
 """Formats that are opened. Not VRT and its like, which make GDAL read other files than the one named."""
 
-# GDAL's defaults hide truncation: libjpeg fills the missing rest with grey and only warns, and the fast path for
-# whole PNG files leaves it black.
+# GDAL's defaults hide damage: libjpeg fills what is missing inside a JPEG with grey and only warns, and the fast path
+# for whole PNG files leaves a truncated rest black without a word.
 _GDAL_OPTIONS = {
     "GDAL_NUM_THREADS": 1,
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,

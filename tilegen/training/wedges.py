@@ -28,7 +28,8 @@ def black_wedges(
     The rule is tilegen's own. The footprint of a strip is convex, so a straight line parts each black pixel outside
     of it from the imagery, and all of the chip beyond that line is black, to the corner. A *wedge* is therefore a
     connected region of zeros at a corner, most of whose horizontal and vertical runs end at a side of the chip;
-    shadows are ragged. A *gap* between two strips crosses the chip, from one side to another.
+    shadows are ragged. A *gap* between two strips crosses the chip, from one side to another. Water that somebody
+    stretched to solid black at such a place is taken for no-data as well: nothing in the pixels tells them apart.
     """
     black = (pixels == 0).all(axis=0) & valid
     if not black.any():

@@ -1,12 +1,13 @@
 """The suffix chooses the sink, and nothing heavy is loaded before."""
 
+import pickle
 import subprocess
 import sys
 
 import pytest
 
 from tilegen.errors import InputError
-from tilegen.testing.sinks import address_product
+from tilegen.testing.sinks import address_pixels, address_product, write_shards
 from tilegen.tiling.sinks import open_sink
 from tilegen.tiling.sinks.protocol import Sink
 
@@ -27,6 +28,17 @@ def test_a_relative_path_is_meant_for_workers_in_other_folders_too():
 def test_anything_else_is_refused_with_what_is_possible(name):
     with pytest.raises(InputError, match=r"Give a"):
         open_sink(name, address_product(20, 20))
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.zarr"])
+def test_a_sink_travels_to_workers(tmp_path, name):
+    product = address_product(100, 20)
+    sink = open_sink(tmp_path / name, product)
+    assert pickle.loads(pickle.dumps(sink)) == sink
+    sink.begin(overwrite=False)
+    write_shards(pickle.loads(pickle.dumps(sink)), address_pixels(product.extent), product.shard_indices)
+    pickle.loads(pickle.dumps(sink)).finish()
+    assert sink.path.exists()
 
 
 def test_choosing_loads_no_format():

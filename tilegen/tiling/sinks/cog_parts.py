@@ -4,11 +4,13 @@
 
 A tile that is not sparse is stored as it will stand in the COG: its size (uint32), the payload, and the last four
 bytes of the payload again. The order is fixed by the layout: level by level, each row by row. Everything is
-little-endian. The footer comes last and states the length of the file, so a part that was cut short is recognised.
+little-endian. The footer comes last, and the sizes must add up to the length of the file: a part that was cut short is
+recognised.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -30,8 +32,8 @@ FRAME_BYTES = 8
 """What a tile takes in a file beyond its payload: the leader and the trailer, four bytes each."""
 
 _MAGIC = b"tilegen part 1\n\0"
-# Number of tiles, number of bands, length of the whole file, CRC-32 of sizes and histogram; then the magic again.
-_FOOTER = struct.Struct(f"<QQQI{len(_MAGIC)}s")
+# Number of tiles, number of bands, CRC-32 of sizes and histogram; then the magic again.
+_FOOTER = struct.Struct(f"<QQI{len(_MAGIC)}s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,30 +124,29 @@ def write_part(path: Path, payloads: Iterable[bytes], histogram: UInt64[np.ndarr
                 file.writelines((struct.pack("<I", len(payload)), payload, payload[-4:]))
         index = np.asarray(sizes, "<u4").tobytes() + histogram.astype("<u8").tobytes()
         file.write(index)
-        length = file.tell() + _FOOTER.size
-        file.write(_FOOTER.pack(len(sizes), len(histogram), length, zlib.crc32(index), _MAGIC))
+        file.write(_FOOTER.pack(len(sizes), len(histogram), zlib.crc32(index), _MAGIC))
 
 
 def open_part(path: Path, layout: PartLayout) -> Part | None:
     """The part at `path`, or None if there is none, or one that is damaged or of another layout."""
     try:
         with path.open("rb") as file:
-            length = file.seek(0, 2)
+            length = file.seek(0, os.SEEK_END)
             file.seek(max(length - _FOOTER.size, 0))
-            footer = file.read(_FOOTER.size)
+            footer = file.read()
             if len(footer) < _FOOTER.size:
                 return None
-            num_tiles, bands, stated_length, checksum, magic = _FOOTER.unpack(footer)
-            if magic != _MAGIC or stated_length != length or num_tiles != layout.num_tiles:
-                return None
+            num_tiles, bands, checksum, magic = _FOOTER.unpack(footer)
             index_bytes = 4 * num_tiles + 8 * 256 * bands
-            file.seek(length - _FOOTER.size - index_bytes)
+            index_offset = length - _FOOTER.size - index_bytes
+            if magic != _MAGIC or num_tiles != layout.num_tiles or index_offset < len(_MAGIC):
+                return None
+            file.seek(index_offset)
             index = file.read(index_bytes)
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return None
     sizes = np.frombuffer(index, "<u4", num_tiles).astype(np.uint32)
-    payload_bytes = int(framed_sizes(sizes).sum())
-    if zlib.crc32(index) != checksum or len(_MAGIC) + payload_bytes + index_bytes + _FOOTER.size != length:
+    if zlib.crc32(index) != checksum or len(_MAGIC) + int(framed_sizes(sizes).sum()) != index_offset:
         return None
     histogram = np.frombuffer(index, "<u8", offset=4 * num_tiles).reshape(bands, 256).astype(np.uint64)
     return Part(path=path, layout=layout, sizes_bytes=sizes, histogram=histogram)
