@@ -56,6 +56,8 @@ PARTS = {
         below=WORDS | names("tilegen.fields"), top=TENSORS - names("numpy") | names("safetensors")
     ),
     "tilegen.tiling": Part(below=RENDERING, top=ARRAYS),
+    "tilegen.tiling.lazy": Part(below=RENDERING, top=ARRAYS | names("dask rioxarray xarray")),
+    "tilegen.tiling.preview": Part(below=RENDERING, top=ARRAYS | names("PIL rasterio zarr")),
     "tilegen.tiling.plan": Part(below=RENDERING, top=ARRAYS | names("psutil")),
     "tilegen.tiling.schedule": Part(below=RENDERING, top=ARRAYS | names("dask distributed")),
     "tilegen.tiling.sinks.geo_keys": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
@@ -66,11 +68,11 @@ PARTS = {
     "tilegen.training": Part(below=MAKERS | names("tilegen.training"), top=TENSORS | names("safetensors")),
     "tilegen.training.chips": Part(below=MAKERS | names("tilegen.training"), top=ARRAYS | names("rasterio")),
     "tilegen.training.sheets": Part(below=MAKERS | names("tilegen.training"), top=TENSORS | names("PIL")),
-    "tilegen.training.wedges": Part(below=MAKERS | names("tilegen.training"), top=ARRAYS | names("scipy")),
     # 3 the joint
     "tilegen.world": Part(
-        below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS, late=names("rioxarray xarray")
+        below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS, late=names("xarray")
     ),
+    "tilegen.__main__": Part(below=names("tilegen.cli")),
     # 4 edges: light at the top, anything inside a command
     "tilegen.cli": Part(
         below=EVERYTHING,
@@ -279,8 +281,8 @@ def test_networks_load_without_any_gis_or_cluster_package() -> None:
 
 
 def test_training_loads_without_any_gis_or_cluster_package() -> None:
-    """All of it but the two modules that turn scenes into chips."""
-    scenes = "tilegen.training.chips tilegen.training.prepare"
+    """All of it but the modules that turn scenes into chips."""
+    scenes = "tilegen.training.chips tilegen.training.prepare tilegen.training.scan"
     run_python(block(f"{GIS_AND_CLUSTER} affine pyproj shapely") + walk("tilegen.training", without=scenes))
 
 

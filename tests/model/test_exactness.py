@@ -3,6 +3,7 @@
 `assert_a_tile_is_a_crop` holds the real generator to it, and must object to every planted fault below.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -73,6 +74,12 @@ def std_of(render: Render) -> float:
     return render(0, Window.from_size(128, 128)).std().item()
 
 
+@functools.cache
+def std_of_nano(weights: int) -> float:
+    """Over four worlds."""
+    return random_generator(seed=weights)((0, 1, 2, 3), Window.from_size(96, 96)).std().item()
+
+
 # The real generator
 
 
@@ -82,15 +89,13 @@ def test_a_tile_is_a_crop_of_the_whole(pair: tuple[Window, Window], seed: int, w
     """E1 for windows of any size and phase, negative and far ones included."""
     generator = random_generator(seed=weights)
     inner, outer = pair
-    # No window is less varied than half a code value: std 1.3 in this preset.
-    assert_a_tile_is_a_crop(lambda s, w: generator((s,), w)[0], seed, inner, outer, std=1.3)
+    assert_a_tile_is_a_crop(lambda s, w: generator((s,), w)[0], seed, inner, outer, std_of_nano(weights))
 
 
 def test_the_pairs_that_show_the_faults_are_fine_without(nano: Generator) -> None:
     def render(seed: int, window: Window) -> Tensor:
         return rendered(nano, seed, window)
 
-    assert std_of(render) == pytest.approx(1.4, abs=0.15)
     for inner, outer in PAIRS:
         assert torch.equal(render(3, inner), nano((3,), inner)[0])
         assert_a_tile_is_a_crop(render, 3, inner, outer, std_of(render))
@@ -217,11 +222,10 @@ def test_what_lies_beyond_the_halo_changes_no_bit(nano: Generator) -> None:
     assert (image - other).abs().mean() > 0.1
 
 
-@pytest.mark.parametrize(("row", "col"), [(0, 0), (3, 6), (-1, 4), (7, -9)])
+@pytest.mark.parametrize(("row", "col"), [(0, 0), (3, 3), (-1, -5), (2, -9)])
 def test_a_pixel_depends_on_exactly_what_its_plan_says(nano: Generator, row: int, col: int) -> None:
     """By gradients: not a cell more (a leak), not one less (waste)."""
     pixel, outer = Window.from_size(1, 1, row0=row, col0=col), Window.from_size(16, 16, row0=-4, col0=-12)
-    pixel = Window.from_size(1, 1, row0=max(row, -4), col0=min(col, 3))
     plan = nano.plan(outer)
     torch.manual_seed(0)
     content = torch.randn(1, 32, *plan["content"].shape, requires_grad=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from tilegen.config import to_dict
+from tilegen.config import from_dict, to_dict
 from tilegen.errors import TrainingError
 from tilegen.model.checkpoint import save_generator, write_atomically
 from tilegen.training.config import TrainConfig
@@ -57,6 +58,35 @@ def open_run(folder: Path, config: TrainConfig) -> TrainState:
         return TrainState.load(state_path)
     write_atomically(config_path, described.encode())
     return TrainState.new(config)
+
+
+def load_config(folder: Path) -> TrainConfig:
+    """The config of the run in `folder`.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    try:
+        return from_dict(TrainConfig, json.loads((folder / "run.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder} holds no training run ({error}).") from None
+
+
+def continue_run(old: Path, new: Path, **changes: Any) -> None:
+    """Begin a run in `new` where the run in `old` stands, with some fields of its config changed.
+
+    Does nothing if there is a run in `new` already.
+
+    Raises:
+        TrainingError: `old` holds no whole state.
+    """
+    if (new / "state.safetensors").exists():
+        return
+    state = TrainState.load(old / "state.safetensors")
+    state = TrainState.load(old / "state.safetensors", dataclasses.replace(state.config, **changes))
+    new.mkdir(parents=True, exist_ok=True)
+    write_atomically(new / "run.json", json.dumps(to_dict(state.config), indent=1).encode())
+    state.save(new / "state.safetensors")
 
 
 def train(

@@ -61,8 +61,8 @@ class TrainState:
         write_atomically(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
 
     @classmethod
-    def load(cls, path: Path) -> TrainState:
-        """The state that `save` wrote.
+    def load(cls, path: Path, config: TrainConfig | None = None) -> TrainState:
+        """The state that `save` wrote; with `config`, the same networks going on under other settings.
 
         Raises:
             TrainingError: the file is not a whole training state.
@@ -71,7 +71,7 @@ class TrainState:
             with safe_open(path, "pt") as file:
                 metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
             tensors = load_file(path)
-            state = cls.new(from_dict(TrainConfig, metadata["config"]))
+            state = cls.new(config or from_dict(TrainConfig, metadata["config"]))
             state._restore(tensors)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise TrainingError(

@@ -1,0 +1,66 @@
+"""Architectures as plain data, and how large they are."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from tilegen.config import from_dict, to_dict
+from tilegen.errors import InputError
+from tilegen.fields.prior import default_prior
+from tilegen.model.config import GENERATOR_PRESETS, GeneratorConfig, preset_discriminator
+from tilegen.model.generator import Generator
+
+MILLIONS = {"nano": 0.065, "mini": 0.664, "tiny": 1.12, "S": 4.55, "paper": 24.8}
+
+
+@pytest.mark.parametrize("preset", GENERATOR_PRESETS)
+def test_presets_are_as_large_as_planned(preset: str) -> None:
+    with torch.device("meta"):
+        generator = Generator(GENERATOR_PRESETS[preset])
+    count = sum(parameter.numel() for parameter in generator.parameters()) / 1e6
+    assert count == pytest.approx(MILLIONS[preset], rel=0.02)
+
+
+@pytest.mark.parametrize("preset", GENERATOR_PRESETS)
+def test_a_config_comes_back_from_json(preset: str) -> None:
+    for config in (GENERATOR_PRESETS[preset], preset_discriminator(GENERATOR_PRESETS[preset], 64)):
+        assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(("preset", "cell_px"), [("nano", 8), ("mini", 16), ("tiny", 32), ("S", 32), ("paper", 64)])
+def test_a_cell_is_a_power_of_two_pixels(preset: str, cell_px: int) -> None:
+    assert GENERATOR_PRESETS[preset].cell_px == cell_px
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels": ()},
+        {"channels": (8,)},
+        {"channels": (8,) * 10},
+        {"channels": (8, 0)},
+        {"channels": (8, 4097)},
+        {"channels": (8, -8)},
+        {"w_dim": 0},
+        {"w_dim": 10**9},
+        {"mapping_layers": 0},
+        {"mapping_layers": 10**6},
+        {"band_names": ()},
+        {"prior": default_prior(8192, 4)},
+        {"prior": dataclasses.replace(default_prior(64, 4), content_channels=0)},
+        {"prior": dataclasses.replace(default_prior(64, 4), content_channels=10**30)},
+        {"prior": dataclasses.replace(default_prior(64, 4), scales=())},
+    ],
+    ids=str,
+)
+def test_an_architecture_out_of_range_is_refused(change: dict) -> None:
+    with pytest.raises(InputError, match="Not a usable architecture"):
+        dataclasses.replace(GENERATOR_PRESETS["nano"], **change)
+
+
+def test_any_number_of_bands_can_be_made() -> None:
+    config: GeneratorConfig = dataclasses.replace(GENERATOR_PRESETS["nano"], band_names=("a", "b", "c", "d", "e"))
+    with torch.device("meta"):
+        assert Generator(config).synthesis.to_image[0].conv.weight.shape[0] == 5

@@ -1,0 +1,100 @@
+"""The discriminator: shapes, the statistic of the batch, and gradients of gradients."""
+
+import pytest
+import torch
+
+from tilegen.errors import InputError
+from tilegen.model.config import GENERATOR_PRESETS, DiscriminatorConfig, preset_discriminator
+from tilegen.model.discriminator import Discriminator, minibatch_std
+from tilegen.training.loss import r1_penalty
+
+
+@pytest.mark.parametrize(("crop_px", "bands", "batch"), [(8, 1, 1), (16, 3, 2), (32, 4, 3), (64, 3, 8)])
+def test_every_crop_gets_one_logit(crop_px: int, bands: int, batch: int) -> None:
+    channels = tuple(8 << i for i in range(crop_px.bit_length() - 2))
+    network = Discriminator(DiscriminatorConfig(crop_px=crop_px, channels=channels, num_bands=bands))
+    crops = torch.randn(batch, bands, crop_px, crop_px)
+    for dtype in (torch.float32, torch.bfloat16):
+        logits = network(crops, dtype)
+        assert logits.shape == (batch,)
+        assert logits.dtype == torch.float32
+        assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("batch", "group_size", "group"), [(8, 4, 4), (4, 4, 4), (3, 4, 3), (6, 4, 2), (1, 4, 1), (5, 4, 1)])
+def test_the_statistic_is_the_mean_deviation_within_groups(batch: int, group_size: int, group: int) -> None:
+    """The plain twin: member i of a group is crop `i * number of groups` further on; odd batches share by the gcd."""
+    torch.manual_seed(0)
+    x = torch.randn(batch, 3, 4, 4)
+    found = minibatch_std(x, group_size)
+    assert torch.equal(found[:, :3], x)
+    num_groups = batch // group
+    for first in range(num_groups):
+        members = torch.stack([x[first + i * num_groups] for i in range(group)])
+        expected = (members.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        plane = found[first::num_groups, 3]
+        torch.testing.assert_close(plane, expected.expand_as(plane))
+
+
+def test_equal_crops_show_no_deviation() -> None:
+    x = torch.randn(1, 2, 4, 4).expand(4, -1, -1, -1)
+    assert minibatch_std(x, 4)[:, 2].max().item() == pytest.approx(1e-4)
+
+
+def network_and_crops() -> tuple[Discriminator, torch.Tensor]:
+    torch.manual_seed(0)
+    network = Discriminator(DiscriminatorConfig(crop_px=16, channels=(8, 16, 16)))
+    return network, torch.randn(4, 3, 16, 16)
+
+
+def test_the_penalty_reaches_every_weight() -> None:
+    """A gradient of a gradient through all layers; biases act through the kinks of the activation alone."""
+    network, crops = network_and_crops()
+    crops.requires_grad_(True)
+    r1_penalty(network(crops), crops, gamma=1.0).backward()
+    for name, parameter in network.named_parameters():
+        if name.endswith("weight"):
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_the_gradient_of_the_penalty_is_its_slope() -> None:
+    """Double backward against a finite difference along the gradient."""
+    network, crops = network_and_crops()
+    crops.requires_grad_(True)
+
+    def penalty() -> torch.Tensor:
+        return r1_penalty(network(crops), crops, gamma=1.0)
+
+    weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
+    gradients = torch.autograd.grad(penalty(), weights)
+    slope = sum(float(g.square().sum()) for g in gradients)
+    step, values = 1e-3 / slope**0.5, []
+    for sign in (1, -2):
+        with torch.no_grad():
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight += sign * step * gradient
+        values.append(float(penalty()))
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=0.05)
+
+
+def test_a_crop_of_another_size_does_not_fit() -> None:
+    with pytest.raises(InputError, match="judges crops of 16 px, not 32 px"):
+        DiscriminatorConfig(crop_px=32, channels=(8, 16, 16))
+
+
+@pytest.mark.parametrize("crop_px", [0, -8, 4, 7, 33, 48, 100])
+def test_an_odd_crop_size_is_refused(crop_px: int) -> None:
+    with pytest.raises(InputError, match="--crop-px must be a power of two"):
+        preset_discriminator(GENERATOR_PRESETS["nano"], crop_px)
+
+
+@pytest.mark.parametrize("preset", GENERATOR_PRESETS)
+@pytest.mark.parametrize("crop_px", [8, 64, 256])
+def test_presets_double_their_channels_towards_the_coarse_end(preset: str, crop_px: int) -> None:
+    generator = GENERATOR_PRESETS[preset]
+    channels = preset_discriminator(generator, crop_px).channels
+    assert channels[0] == generator.channels[-1]
+    assert max(channels) <= max(generator.channels)
+    assert all(b in (a, 2 * a) for a, b in zip(channels, channels[1:], strict=False))
