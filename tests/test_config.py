@@ -59,7 +59,7 @@ def test_what_is_not_one_is_refused(change: dict) -> None:
 def test_a_missing_key_is_refused() -> None:
     values = to_dict(OUTER)
     del values["name"]
-    with pytest.raises(InputError, match="Not a valid Outer: .*name"):
+    with pytest.raises(InputError, match=r"Not a valid Outer: .*name"):
         from_dict(Outer, values)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -115,12 +117,24 @@ class TileGenerator:
 
     def _quantised(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
         config = self._config
-        image = self._generator(
-            (config.seed,), window, truncation_psi=config.truncation_psi, dtype=_DTYPES[config.dtype]
-        )
+        with _one_thread():
+            image = self._generator(
+                (config.seed,), window, truncation_psi=config.truncation_psi, dtype=_DTYPES[config.dtype]
+            )
         # [-1, 1] to 0..255, rounded; 0 is kept free for nodata.
         pixels = ((image[0] + 1) * 127.5).round_().clamp_(1, 255).to(torch.uint8)
         return pixels.cpu().numpy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Arithmetic of one CPU thread, as in every worker: with more, torch rounds some sums otherwise (ADR 0005)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class World:

@@ -135,8 +135,10 @@ def test_streams_parts_seeds_channels_and_places_share_nothing() -> None:
         for stream in Stream
         for part in (0, 1)
     ]
-    planes += [normal_grid((0,), Stream.LATENT, 0, 9, window.shifted(*step), CPU)[0, 8:].flatten(1) for step in
-               ((0, 1), (1, 0), (1 << 32, 0), (0, 1 << 32), (-64, 0))]
+    planes += [
+        normal_grid((0,), Stream.LATENT, 0, 9, window.shifted(*step), CPU)[0, 8:].flatten(1)
+        for step in ((0, 1), (1, 0), (1 << 32, 0), (0, 1 << 32), (-64, 0))
+    ]
     planes += [normal_plane((0,), Stream.NOISE, layer, window, CPU)[0].flatten(1) for layer in range(3)]
     correlation = torch.corrcoef(torch.cat(planes)).fill_diagonal_(0)
     # The largest of about 1500 correlations of n places is near 3.5 / sqrt(n).

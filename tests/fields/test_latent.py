@@ -1,4 +1,4 @@
-"""The latent and content fields: any window is a crop, every site is N(0, 1), near sites are alike as they should be."""
+"""The latent and content fields: any window is a crop, every site N(0, 1), near sites alike as planned."""
 
 import math
 
@@ -86,7 +86,9 @@ def test_the_world_scale_is_one_vector() -> None:
     values = LatentField(prior=PRIOR, seeds=(9,)).read(Window.from_size(20, 30, row0=-(2**40)), CPU)
     world = values[:, : PRIOR.scales[0].channels]
     assert (world == world[..., :1, :1]).all()
-    assert torch.equal(world[..., 0, 0], LatentField(prior=PRIOR, seeds=(9,)).read(Window.from_size(1, 1), CPU)[:, :2, 0, 0])
+    assert torch.equal(
+        world[..., 0, 0], LatentField(prior=PRIOR, seeds=(9,)).read(Window.from_size(1, 1), CPU)[:, :2, 0, 0]
+    )
 
 
 # Correlation
@@ -136,8 +138,11 @@ def test_scales_and_channels_are_independent() -> None:
 # O(1) access
 
 
-@given(window=st.builds(Window.from_size, st.integers(1, 50), st.integers(1, 50), row0=st.integers(-50, 50)),
-       steps=st.integers(-(2**40), 2**40), sigma_cells=st.sampled_from(SIGMAS))
+@given(
+    window=st.builds(Window.from_size, st.integers(1, 50), st.integers(1, 50), row0=st.integers(-50, 50)),
+    steps=st.integers(-(2**40), 2**40),
+    sigma_cells=st.sampled_from(SIGMAS),
+)
 def test_as_many_nodes_are_read_at_any_distance(window: Window, steps: int, sigma_cells: float) -> None:
     """E6: near or far, the same shapes; and never more than the window and its reach."""
     kernel = scale_kernel(sigma_cells)
@@ -160,7 +165,7 @@ def test_a_seed_out_of_range_is_refused(seed: int) -> None:
 
 @pytest.mark.parametrize(("channels", "sigma_cells"), [(0, 1.0), (4, 0.4), (4, -1.0), (4, 5000.0), (4, math.nan)])
 def test_a_scale_out_of_range_is_refused(channels: int, sigma_cells: float) -> None:
-    with pytest.raises(InputError, match="sigma_cells from 0.5 to 4096"):
+    with pytest.raises(InputError, match=r"sigma_cells from 0\.5 to 4096"):
         Scale(name="local", channels=channels, sigma_cells=sigma_cells)
 
 

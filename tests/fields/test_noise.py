@@ -14,9 +14,7 @@ CPU = torch.device("cpu")
 
 
 @given(pair=nested_windows(), seed=seeds(), layer=st.integers(0, 20))
-def test_a_window_of_the_noise_is_a_crop_of_any_larger_one(
-    pair: tuple[Window, Window], seed: int, layer: int
-) -> None:
+def test_a_window_of_the_noise_is_a_crop_of_any_larger_one(pair: tuple[Window, Window], seed: int, layer: int) -> None:
     """Bit by bit, wherever the window cuts the blocks of eight columns that share a call."""
     inner, outer = pair
     field = NoiseField(seeds=(seed, 5))

@@ -66,7 +66,9 @@ def test_units_are_those_of_the_crs() -> None:
     assert DEGREES.unit_m == pytest.approx(40_030_230 / 360, rel=1e-5)
 
 
-@pytest.mark.parametrize("window", [Window.from_size(10, 10), Window.from_size(1, 1, row0=-9_000_000, col0=-18_000_000)])
+@pytest.mark.parametrize(
+    "window", [Window.from_size(10, 10), Window.from_size(1, 1, row0=-9_000_000, col0=-18_000_000)]
+)
 def test_a_window_on_the_globe_is_fine(window: Window) -> None:
     DEGREES.check_on_earth(window)
 

@@ -1,5 +1,7 @@
 """The discriminator: shapes, the statistic of the batch, and gradients of gradients."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -21,7 +23,9 @@ def test_every_crop_gets_one_logit(crop_px: int, bands: int, batch: int) -> None
         assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize(("batch", "group_size", "group"), [(8, 4, 4), (4, 4, 4), (3, 4, 3), (6, 4, 2), (1, 4, 1), (5, 4, 1)])
+@pytest.mark.parametrize(
+    ("batch", "group_size", "group"), [(8, 4, 4), (4, 4, 4), (3, 4, 3), (6, 4, 2), (1, 4, 1), (5, 4, 1)]
+)
 def test_the_statistic_is_the_mean_deviation_within_groups(batch: int, group_size: int, group: int) -> None:
     """The plain twin: member i of a group is crop `i * number of groups` further on; odd batches share by the gcd."""
     torch.manual_seed(0)
@@ -75,7 +79,7 @@ def test_the_gradient_of_the_penalty_is_its_slope() -> None:
         with torch.no_grad():
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight += sign * step * gradient
-        values.append(float(penalty()))
+        values.append(penalty().item())
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=0.05)
 
 
@@ -97,4 +101,4 @@ def test_presets_double_their_channels_towards_the_coarse_end(preset: str, crop_
     channels = preset_discriminator(generator, crop_px).channels
     assert channels[0] == generator.channels[-1]
     assert max(channels) <= max(generator.channels)
-    assert all(b in (a, 2 * a) for a, b in zip(channels, channels[1:], strict=False))
+    assert all(b in (a, 2 * a) for a, b in itertools.pairwise(channels))

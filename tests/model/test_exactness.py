@@ -3,7 +3,6 @@
 `assert_a_tile_is_a_crop` holds the real generator to it, and must object to every planted fault below.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -24,7 +23,8 @@ from tilegen.testing.strategies import FAR_PX, nested_windows, seeds
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5
-"""Of the image's standard deviation; E1. Measured: 1.6e-6 over 400 pairs of windows of nano, 2e-6 of mini."""
+"""Of the image's standard deviation; E1. Measured: at most 2.7e-6 over 500 pairs of windows of the nano preset with
+random weights, 3.1e-6 over 60 pairs of the bundled model."""
 
 Render = Callable[[int, Window], Tensor]
 
@@ -70,14 +70,9 @@ def nano() -> Generator:
     return random_generator()
 
 
-def std_of(render: Render) -> float:
-    return render(0, Window.from_size(128, 128)).std().item()
-
-
-@functools.cache
-def std_of_nano(weights: int) -> float:
-    """Over four worlds."""
-    return random_generator(seed=weights)((0, 1, 2, 3), Window.from_size(96, 96)).std().item()
+def std_of(render: Render, seed: int) -> float:
+    """Of one world, over a window that holds all of its variety; worlds of random weights differ up to sevenfold."""
+    return render(seed, Window.from_size(96, 96)).std().item()
 
 
 # The real generator
@@ -89,7 +84,11 @@ def test_a_tile_is_a_crop_of_the_whole(pair: tuple[Window, Window], seed: int, w
     """E1 for windows of any size and phase, negative and far ones included."""
     generator = random_generator(seed=weights)
     inner, outer = pair
-    assert_a_tile_is_a_crop(lambda s, w: generator((s,), w)[0], seed, inner, outer, std_of_nano(weights))
+
+    def render(seed: int, window: Window) -> Tensor:
+        return generator((seed,), window)[0]
+
+    assert_a_tile_is_a_crop(render, seed, inner, outer, std_of(render, seed))
 
 
 def test_the_pairs_that_show_the_faults_are_fine_without(nano: Generator) -> None:
@@ -98,7 +97,7 @@ def test_the_pairs_that_show_the_faults_are_fine_without(nano: Generator) -> Non
 
     for inner, outer in PAIRS:
         assert torch.equal(render(3, inner), nano((3,), inner)[0])
-        assert_a_tile_is_a_crop(render, 3, inner, outer, std_of(render))
+        assert_a_tile_is_a_crop(render, 3, inner, outer, std_of(render, 3))
 
 
 @pytest.mark.parametrize("place", [(0, 0), (-77, 1001), (-FAR_PX - 5, FAR_PX)])
@@ -130,7 +129,7 @@ def test_worlds_differ(nano: Generator) -> None:
 
 def is_exact(render: Render) -> bool:
     """Whether the check passes on all pairs."""
-    std = std_of(render)
+    std = std_of(render, 3)
     try:
         for inner, outer in PAIRS:
             assert_a_tile_is_a_crop(render, 3, inner, outer, std)
@@ -203,7 +202,7 @@ def test_statistics_over_space_in_any_layer_are_found(index: int) -> None:
 
 
 def test_what_lies_beyond_the_halo_changes_no_bit(nano: Generator) -> None:
-    """E4, by perturbation: other content and other styles outside of what a window reads, other pixels outside of it."""
+    """E4, by perturbation: other content and styles beyond what a window reads."""
     inner, outer = window_at(5, -40)
     needs, plan = nano.plan(inner), nano.plan(outer)
     torch.manual_seed(0)
@@ -241,6 +240,8 @@ def support(gradient: Tensor, window: Window) -> Window:
     """The smallest window of the places that matter."""
     rows, cols = gradient.sum(1).nonzero().flatten().tolist(), gradient.sum(0).nonzero().flatten().tolist()
     return Window(
-        row0=window.row0 + rows[0], row1=window.row0 + rows[-1] + 1,
-        col0=window.col0 + cols[0], col1=window.col0 + cols[-1] + 1,
+        row0=window.row0 + rows[0],
+        row1=window.row0 + rows[-1] + 1,
+        col0=window.col0 + cols[0],
+        col1=window.col0 + cols[-1] + 1,
     )

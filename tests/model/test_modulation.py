@@ -69,8 +69,10 @@ def test_a_layer_with_constant_styles_is_stylegan2(nano: Generator, index: int) 
     found = layer(x, w[:, None, None].expand(-1, *plan["sites"].shape, -1), noise, plan)
 
     y, added = plain_layer(layer, x, w, noise.read(layer.index, writes, torch.device("cpu")))
-    made = writes if not layer.up else Window(
-        row0=2 * reads.row0 + 2, col0=2 * reads.col0 + 2, row1=2 * reads.row1 - 2, col1=2 * reads.col1 - 2
+    made = (
+        writes
+        if not layer.up
+        else Window(row0=2 * reads.row0 + 2, col0=2 * reads.col0 + 2, row1=2 * reads.row1 - 2, col1=2 * reads.col1 - 2)
     )
     expected = math.sqrt(2) * F.leaky_relu(y[..., *writes.within(made)] + added, 0.2)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)

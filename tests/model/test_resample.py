@@ -63,9 +63,7 @@ def test_the_fir_is_a_separable_filter_of_its_gain(rng: torch.Generator, stride:
 def plain_samples(w: Tensor, sites: Window, level: int, window: Window) -> Tensor:
     """`F.interpolate` of all sites to the pixels of `level`, then a crop, in float64."""
     factor = 2**level / 2
-    whole = F.interpolate(
-        w.permute(0, 3, 1, 2).double(), scale_factor=factor, mode="bilinear", align_corners=False
-    )
+    whole = F.interpolate(w.permute(0, 3, 1, 2).double(), scale_factor=factor, mode="bilinear", align_corners=False)
     first_row, first_col = int(sites.row0 * factor), int(sites.col0 * factor)
     covered = Window.from_size(*whole.shape[-2:], row0=first_row, col0=first_col)
     return whole[..., *window.within(covered)]

@@ -40,7 +40,10 @@ def support(gradient: Tensor, window: Window) -> Window:
 def pixels_of(window: Window) -> list[Window]:
     """A few single pixels: a corner and all four phases in the middle."""
     middle = Window.from_size(2, 2, row0=window.row0 + window.height // 2, col0=window.col0 + window.width // 2)
-    corners = [(window.row0, window.col0), *((r, c) for r in range(middle.row0, middle.row1) for c in (middle.col0, middle.col0 + 1))]
+    corners = [
+        (window.row0, window.col0),
+        *((r, c) for r in range(middle.row0, middle.row1) for c in (middle.col0, middle.col0 + 1)),
+    ]
     return [Window.from_size(1, 1, row0=row, col0=col) for row, col in corners]
 
 
@@ -78,7 +81,9 @@ def test_a_skip_reads_exactly_its_footprint(nano: Generator, level: int) -> None
     for pixel in pixels_of(plan[f"rgb{level}"]):
         needs = HaloPlan.for_window(pixel, [*map(bare, leaves), own])
         cut = image[0, :, *pixel.within(plan[f"rgb{level}"])].sum()
-        for name, gradient in zip(leaves, torch.autograd.grad(cut, tuple(leaves.values()), retain_graph=True), strict=True):
+        for name, gradient in zip(
+            leaves, torch.autograd.grad(cut, tuple(leaves.values()), retain_graph=True), strict=True
+        ):
             dims = -1 if name == "sites" else 0
             assert support(gradient[0].sum(dims), plan[name]) == needs[name], name
 

@@ -27,7 +27,7 @@ RUN_CHECKPOINT = "model.safetensors"
 _METADATA_KEY = "tilegen_checkpoint"
 _MAX_HEADER_BYTES = 4 << 20
 _MAX_FILE_BYTES = 1 << 30
-_DTYPES = {"F16": 2, "BF16": 2, "F32": 4}
+_DTYPES = ("F16", "BF16", "F32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,9 @@ class Card:
         num_images: training crops seen by the discriminator.
         resolution_m: ground size of one pixel of the training imagery, metres.
         about: data, licence, attribution, training settings and time, free JSON.
+
+    Raises:
+        InputError: a number is out of range.
     """
 
     architecture: GeneratorConfig
@@ -49,6 +52,12 @@ class Card:
     about: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     rng_version: str = RNG_VERSION
+
+    def __post_init__(self) -> None:
+        if not 0 < self.resolution_m < 1e7 or self.num_images < 0:
+            raise InputError(
+                f"resolution_m is a ground size in metres, not {self.resolution_m}; num_images is not negative."
+            )
 
 
 def tensor_digest(tensors: dict[str, Tensor]) -> str:
@@ -134,12 +143,16 @@ def _parse_card(path: Path, header: dict[str, Any]) -> Card:
         values = json.loads(text)
         version = values.get("format_version")
         if (version, values.get("rng_version")) != (FORMAT_VERSION, RNG_VERSION):
-            raise CheckpointError(f"{path} has format {version}; this tilegen reads {FORMAT_VERSION}. Update tilegen.")
+            raise CheckpointError(
+                f"{path} has format {version} and randomness {values.get('rng_version')}; this tilegen reads "
+                f"{FORMAT_VERSION} and {RNG_VERSION}. Update tilegen."
+            )
         return from_dict(Card, values)
     except (ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"The card of {path} is not valid: {error}") from None
+        reason = f": {error}" if isinstance(error, InputError) else "."
+        raise CheckpointError(f"The card of {path} is not valid{reason}") from None
 
 
 def _check_shapes(path: Path, header: dict[str, Any], network: nn.Module) -> None:

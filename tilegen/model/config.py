@@ -30,8 +30,10 @@ class GeneratorConfig:
     band_names: tuple[str, ...] = ("red", "green", "blue")
 
     def __post_init__(self) -> None:
-        counts = (*self.channels, self.w_dim, self.mapping_layers, len(self.band_names), self.prior.channels)
-        if not 2 <= len(self.channels) <= 9 or min(counts) < 1 or max(counts) > 4096:
+        prior = (self.prior.channels, self.prior.content_channels)
+        counts = (*self.channels, self.w_dim, self.mapping_layers, len(self.band_names), *prior)
+        are_whole = all(type(count) is int for count in counts)  # True is an int to Python, not to torch
+        if not are_whole or not 2 <= len(self.channels) <= 9 or min(counts) < 1 or max(counts) > 4096:
             raise InputError(f"Not a usable architecture: {self}. Give 2 to 9 levels and counts from 1 to 4096.")
 
     @property

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any
 
 from distributed import Client, Future, LocalCluster, as_completed
+from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
 
 from tilegen.errors import ScheduleError, TilegenError
 from tilegen.tiling.render import RendererSource, opened, render_window
 from tilegen.tiling.sinks.protocol import Sink
 
-_TASKS_PER_WORKER = 2
+_TASKS_PER_THREAD = 2
 _CONNECT_S = 15
 _RETRIES = 2
+_LONGEST_QUOTE = 200
+_LOG_LEVEL = logging.CRITICAL  # what a user must know is raised; the rest are Dask's own affairs, with tracebacks
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LOST = (
+    "The connection to the Dask scheduler is lost{}. What is finished is kept: run the same command again to resume."
+)
 
 _WORKER_ENVIRONMENT = {
     # One thread per process: more processes scale better than more threads, and the bytes do not depend on either.
@@ -52,24 +65,44 @@ def write_shard(source: RendererSource, sink: Sink, shard: tuple[int, int]) -> t
 
 
 def cluster(scheduler: str | None, num_workers: int) -> AbstractContextManager[Client]:
-    """The cluster at the address `scheduler`, or if that is None one of `num_workers` processes on this machine."""
-    return _local_cluster(num_workers) if scheduler is None else _remote_cluster(scheduler)
+    """The cluster at the address `scheduler`, or if that is None one of `num_workers` processes on this machine.
+
+    Raises:
+        ScheduleError: nobody answers at the address, or it has no workers. Asked at once, before anything is written.
+    """
+    if scheduler is None:
+        return _local_cluster(num_workers)
+    with _remote_cluster(scheduler):
+        return _remote_cluster(scheduler)
 
 
 @contextmanager
 def _local_cluster(num_workers: int) -> Iterator[Client]:
-    """Single-threaded worker processes, stopped at the end."""
-    with (
-        LocalCluster(
-            n_workers=num_workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            env=_WORKER_ENVIRONMENT,
-        ) as local,
-        Client(local) as client,
-    ):
+    """Single-threaded worker processes, stopped at the end.
+
+    Raises:
+        ScheduleError: they do not start.
+    """
+    try:
+        with _signals_later():
+            local = LocalCluster(
+                n_workers=num_workers,
+                threads_per_worker=1,
+                processes=True,
+                # No dashboard; what else the scheduler serves over HTTP stays on this machine, at a port nobody needs.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                silence_logs=_LOG_LEVEL,
+                env=_WORKER_ENVIRONMENT,
+            )
+            client = Client(local)
+    except (OSError, RuntimeError) as error:
+        raise ScheduleError(f"Cannot start {num_workers} local workers: {_in_one_line(error)}. Try fewer.") from None
+    try:
         yield client
+    finally:
+        with _signals_later():
+            client.close()
+            local.close()
 
 
 @contextmanager
@@ -79,17 +112,41 @@ def _remote_cluster(address: str) -> Iterator[Client]:
     Raises:
         ScheduleError: nobody answers there, or it has no workers.
     """
+    with silence_logging_cmgr(_LOG_LEVEL):
+        try:
+            client = Client(address or "nowhere:0", timeout=_CONNECT_S)  # without an address it would start a cluster
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise ScheduleError(
+                f"No Dask scheduler answers at {address!r} ({_in_one_line(error)}). Start one with `dask scheduler`, "
+                "or leave --scheduler out to use this machine."
+            ) from None
+        with client:
+            if not client.nthreads():
+                raise ScheduleError(f"The Dask scheduler at {address} has no workers. Start some with `dask worker`.")
+            yield client
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back to the end of the block.
+
+    Threads that the block starts, and their processes, never see them: a terminal sends Ctrl-C to the workers as well,
+    but it is the client who stops them.
+    """
+    resource_tracker.ensure_running()  # its start would let the signals through again, in the thread that caused it
+    received: list[int] = []
+    handlers: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.signal(number, lambda *got: received.append(got[0])) for number in _STOP_SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
-        client = Client(address, timeout=_CONNECT_S)
-    except (OSError, ValueError) as error:
-        raise ScheduleError(
-            f"No Dask scheduler answers at {address} ({type(error).__name__}). Start one with `dask scheduler`, "
-            "or leave --scheduler out to use this machine."
-        ) from None
-    with client:
-        if not client.scheduler_info()["workers"]:
-            raise ScheduleError(f"The Dask scheduler at {address} has no workers. Start some with `dask worker`.")
-        yield client
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number in received[:1]:
+            signal.raise_signal(number)
 
 
 def run_shards(
@@ -130,40 +187,61 @@ def _results(
 ) -> Iterator[tuple[int, int]]:
     """Indices of shards as they are done; a bounded number of tasks is in flight."""
     remaining = iter(shards)
-    run = sink.product.fingerprint[:12]
+    running: dict[Future, tuple[int, int]] = {}
+    completed = as_completed()
 
-    def submit(shard: tuple[int, int]) -> Future[Any]:
-        key = f"shard-{run}-{shard[0]}-{shard[1]}"
-        return client.submit(write_shard, source, sink, shard, key=key, pure=False, retries=_RETRIES)
+    def submit_more() -> None:
+        """Two tasks for every thread that the cluster has by now."""
+        limit = max(_TASKS_PER_THREAD * sum(client.nthreads().values()), 1)
+        for shard in islice(remaining, max(limit - len(running), 0)):
+            # Keys are unique, as a scheduler has one result per key and other runs may write the same shard elsewhere.
+            key = f"shard-{shard[0]}-{shard[1]}-{uuid.uuid4().hex}"
+            future = client.submit(write_shard, source, sink, shard, key=key, pure=False, retries=_RETRIES)
+            running[future] = shard
+            completed.add(future)
 
-    num_workers = max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
-    running = {submit(shard) for shard in islice(remaining, _TASKS_PER_WORKER * num_workers)}
-    completed = as_completed(running)
     try:
+        submit_more()
         for future in completed:
-            running.discard(future)
-            yield _result(future)
-            for shard in islice(remaining, 1):
-                running.add(following := submit(shard))
-                completed.add(following)
+            shard = running.pop(future)
+            _require_success(future, shard)
+            yield shard
+            submit_more()
+    except TilegenError:
+        raise
+    except OSError as error:
+        raise ScheduleError(_LOST.format(f" ({_in_one_line(error)})")) from None
     finally:
-        client.cancel(list(running))
+        if client.status == "running":
+            client.cancel(list(running))
 
 
-def _result(future: Future[Any]) -> tuple[int, int]:
-    """The index of a finished shard.
+def _require_success(future: Future, shard: tuple[int, int]) -> None:
+    """Pass if the task is done.
 
     Raises:
         TilegenError: what the task said.
-        ScheduleError: anything else that went wrong in it.
+        ScheduleError: anything else that went wrong in it, or with the worker or the scheduler.
     """
+    if future.status in {"cancelled", "lost"}:
+        raise ScheduleError(_LOST.format(""))
     error = future.exception()
     if error is None:
-        shard: tuple[int, int] = future.result()
-        return shard
+        return
     if isinstance(error, TilegenError):
         raise error
+    if isinstance(error, KilledWorker):
+        raise ScheduleError(
+            f"Every worker that rendered shard {shard} died, most likely for want of memory. What is finished is kept: "
+            "run the same command again with fewer --workers to resume."
+        )
     raise ScheduleError(
-        f"{future.key} failed {_RETRIES + 1} times ({type(error).__name__}: {error}). "
+        f"Shard {shard} failed {_RETRIES + 1} times ({_in_one_line(error)}). "
         "What is finished is kept: run the same command again to resume."
     )
+
+
+def _in_one_line(error: BaseException) -> str:
+    """The type of an error and the beginning of what it says."""
+    said = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {said[:_LONGEST_QUOTE]}" if said else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tilegen.errors import InputError
@@ -43,5 +44,5 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.num_processes < 1 or self.batch < 1 or self.batch % self.num_processes:
             raise InputError(f"--batch {self.batch} must be a multiple of --processes {self.num_processes}.")
-        if not (self.lr > 0 and self.r1_gamma >= 0 and self.r1_interval >= 1):
-            raise InputError("--lr must be positive, --r1-gamma not negative.")
+        if not (0 < self.lr < math.inf and 0 <= self.r1_gamma < math.inf and self.r1_interval >= 1):
+            raise InputError("--lr must be positive, --r1-gamma not negative, and both finite.")

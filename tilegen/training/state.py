@@ -73,11 +73,11 @@ class TrainState:
             tensors = load_file(path)
             state = cls.new(config or from_dict(TrainConfig, metadata["config"]))
             state._restore(tensors)
-        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            state.num_images, state.seconds = metadata["num_images"], metadata["seconds"]
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 f"{path} is not a whole training state ({error}). Start again in another --out."
             ) from None
-        state.num_images, state.seconds = metadata["num_images"], metadata["seconds"]
         return state
 
     def _parts(self) -> dict[str, dict[str, Tensor]]:

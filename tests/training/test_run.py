@@ -1,0 +1,47 @@
+"""Whole runs: several processes that share a batch, and a run that is told to stop from outside."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from tilegen.model.checkpoint import load_generator
+from tilegen.training.config import TrainConfig
+from tilegen.training.loop import Schedule
+from tilegen.training.run import run_training
+from tilegen.training.state import TrainState
+
+
+def test_two_processes_share_a_batch_and_resume_bit_by_bit(
+    texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """Three steps straight, and one and two; each process takes two of four crops."""
+    config = config_of(num_processes=2)
+    for folder, kimg in (("straight", 0.012), ("resumed", 0.004), ("resumed", 0.012)):
+        run_training(config, texture, tmp_path / folder, Schedule(kimg=kimg), report=lambda line: None)
+    straight, resumed = (load_file(tmp_path / folder / "state.safetensors") for folder in ("straight", "resumed"))
+    assert [name for name, tensor in straight.items() if not torch.equal(tensor, resumed[name])] == []
+    assert TrainState.load(tmp_path / "straight" / "state.safetensors").num_images == 12
+    assert not torch.distributed.is_initialized()
+
+
+def test_sigterm_ends_a_run_well(texture: Path, tmp_path: Path) -> None:
+    """A real run of two processes, told to stop after its first snapshot: exit code 0, and another whole snapshot."""
+    command = [sys.executable, "-m", "tilegen", "train", "spacenet", "--data", texture, "--out", tmp_path / "run"]
+    options = ["--preset", "nano", "--crop-px", "32", "--batch", "4", "--processes", "2", "--snapshot-minutes", "1e-6"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None and not (tmp_path / "run" / "sheets").exists():
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(timeout=0.05)
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    assert "Checkpoint:" in out
+    state = TrainState.load(tmp_path / "run" / "state.safetensors")
+    assert load_generator(tmp_path / "run" / "model.safetensors")[1].num_images == state.num_images
+    assert not list((tmp_path / "run").glob(".*.tmp"))

@@ -1,0 +1,109 @@
+"""A state survives a restart bit by bit, and a broken file is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from tilegen.errors import TrainingError
+from tilegen.training.config import TrainConfig
+from tilegen.training.dataset import PackedDataset
+from tilegen.training.state import TrainState
+from tilegen.training.step import train_step
+
+ConfigOf = Callable[..., TrainConfig]
+
+
+def advance(state: TrainState, texture: Path, steps: int) -> TrainState:
+    dataset = PackedDataset.open(texture)
+    for _ in range(steps):
+        train_step(state, dataset, rank=0)
+    return state
+
+
+def saved(state: TrainState, path: Path) -> dict[str, torch.Tensor]:
+    state.save(path)
+    return load_file(path)
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_run_that_was_stopped_ends_as_if_it_had_never_been(
+    texture: Path, config_of: ConfigOf, tmp_path: Path, first: int, bfloat16: bool
+) -> None:
+    """Networks, average, optimisers: after four steps all tensors are equal to those of a straight run."""
+    config = config_of(bfloat16=bfloat16)
+    straight = saved(advance(TrainState.new(config), texture, 4), tmp_path / "straight.safetensors")
+    advance(TrainState.new(config), texture, first).save(tmp_path / "stopped.safetensors")
+    resumed = TrainState.load(tmp_path / "stopped.safetensors")
+    assert (resumed.config, resumed.num_images) == (config, 4 * first)
+    tensors = saved(advance(resumed, texture, 4 - first), tmp_path / "resumed.safetensors")
+    assert set(tensors) == set(straight)
+    assert [name for name, tensor in tensors.items() if not torch.equal(tensor, straight[name])] == []
+
+
+def test_a_state_holds_both_networks_their_average_and_both_optimisers(
+    texture: Path, config_of: ConfigOf, tmp_path: Path
+) -> None:
+    state = advance(TrainState.new(config_of()), texture, 1)
+    state.seconds = 12.5
+    tensors = saved(state, tmp_path / "state.safetensors")
+    parts = {name.partition(".")[0] for name in tensors}
+    assert parts == {"generator", "discriminator", "average", "adam_g", "adam_d"}
+    assert sum(name.startswith("adam_g.") for name in tensors) == 3 * len(list(state.generator.parameters()))
+    assert TrainState.load(tmp_path / "state.safetensors").seconds == 12.5
+
+
+def test_weights_are_a_function_of_the_seed(config_of: ConfigOf) -> None:
+    """And making them leaves everybody's random numbers alone."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, same, other = (TrainState.new(config_of(seed=seed)) for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(3), expected)
+    weights = [state.generator.synthesis.layers[3].weight for state in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(one.average.synthesis.const, one.generator.synthesis.const)
+
+
+def test_a_state_goes_on_under_other_settings(texture: Path, config_of: ConfigOf, tmp_path: Path) -> None:
+    state = advance(TrainState.new(config_of(lr=0.002)), texture, 1)
+    state.save(tmp_path / "state.safetensors")
+    other = TrainState.load(tmp_path / "state.safetensors", config_of(lr=0.001))
+    assert other.adam_g.param_groups[0]["lr"] == 0.001
+    assert other.num_images == 4
+    assert torch.equal(other.generator.synthesis.const, state.generator.synthesis.const)
+    advance(other, texture, 1)
+
+
+@given(kept=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_truncated_state_is_refused(config_of: ConfigOf, tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "state.safetensors"
+    if not (tmp_path / "whole").exists():
+        TrainState.new(config_of()).save(tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(TrainingError, match="not a whole training state"):
+        TrainState.load(path)
+
+
+def test_what_is_no_state_is_refused(config_of: ConfigOf, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    for metadata in (None, {"tilegen_train_state": "{}"}, {"tilegen_train_state": "[]"}, {"tilegen_train_state": "{"}):
+        save_file({"generator.const": torch.zeros(3)}, path, metadata=metadata)
+        with pytest.raises(TrainingError, match="not a whole training state"):
+            TrainState.load(path)
+    with pytest.raises(TrainingError, match="not a whole training state"):
+        TrainState.load(tmp_path / "none.safetensors")
+
+
+def test_a_state_of_other_networks_is_refused(config_of: ConfigOf, tmp_path: Path) -> None:
+    TrainState.new(config_of()).save(tmp_path / "state.safetensors")
+    with pytest.raises(TrainingError, match="not a whole training state"):
+        TrainState.load(tmp_path / "state.safetensors", config_of(crop_px=16))
