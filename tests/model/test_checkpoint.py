@@ -19,11 +19,11 @@ from tilegen.fields.counter import RNG_VERSION
 from tilegen.geometry.window import Window
 from tilegen.model.checkpoint import (
     load_generator,
+    model_digest,
     read_card,
     read_header,
     resolve_checkpoint,
     save_generator,
-    tensor_digest,
 )
 from tilegen.testing.checkpoints import NANO, random_generator, save_random_checkpoint
 
@@ -126,7 +126,7 @@ def test_weights_too_large_for_half_precision_are_not_saved_as_such(path: Path) 
     assert load_generator(path)[0].synthesis.const[0].item() == pytest.approx(1e5)
 
 
-def test_the_digest_sees_names_shapes_dtypes_and_values() -> None:
+def test_the_digest_sees_architecture_names_shapes_dtypes_and_values() -> None:
     base = {"a": torch.arange(6.0).view(2, 3), "b": torch.zeros(2)}
     variants = [
         base,
@@ -136,9 +136,12 @@ def test_the_digest_sees_names_shapes_dtypes_and_values() -> None:
         {"a": base["a"], "b": -base["b"]},
         {"a": base["a"]},
     ]
-    assert len({tensor_digest(tensors) for tensors in variants}) == len(variants)
-    assert tensor_digest(dict(reversed(base.items()))) == tensor_digest(base)
-    assert tensor_digest({"a": base["a"].T.contiguous().T, "b": base["b"]}) == tensor_digest(base)
+    nano, tiny = GENERATOR_PRESETS["nano"], GENERATOR_PRESETS["tiny"]
+    digests = {model_digest(nano, tensors) for tensors in variants} | {model_digest(tiny, base)}
+    assert len(digests) == len(variants) + 1
+    assert model_digest(nano, dict(reversed(base.items()))) == model_digest(nano, base)
+    transposed = {"a": base["a"].T.contiguous().T, "b": base["b"]}
+    assert model_digest(nano, transposed) == model_digest(nano, base)
 
 
 # Broken files
@@ -201,7 +204,8 @@ def test_a_damaged_header_is_refused_or_harmless(
     path.write_bytes(changed)
     with suppress(CheckpointError):
         generator, card = load_generator(path)
-        assert tensor_digest({n: t.half() for n, t in generator.state_dict().items()}) == card.digest
+        tensors = {n: t.half() for n, t in generator.state_dict().items()}
+        assert model_digest(card.architecture, tensors) == card.digest
 
 
 # Hostile files
@@ -315,7 +319,7 @@ def swapped(header: dict, one: str, other: str) -> None:
     header[one], header[other] = header[other], header[one]
 
 
-HUGE = {"channels": [4096] * 9, "w_dim": 4096, "mapping_layers": 4096}
+HUGE = {"channels": [4096] * 9, "w_dim": 4096, "mapping_layers": 256}
 
 HOSTILE: dict[str, Change] = {
     "a card that is no JSON": lambda h: h["__metadata__"].update(tilegen_checkpoint="{"),

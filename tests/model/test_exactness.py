@@ -79,7 +79,7 @@ def std_of(render: Render, seed: int) -> float:
 
 
 @given(pair=nested_windows(max_side=72), seed=seeds(), weights=st.sampled_from([0, 1]))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_a_tile_is_a_crop_of_the_whole(pair: tuple[Window, Window], seed: int, weights: int) -> None:
     """E1 for windows of any size and phase, negative and far ones included."""
     generator = random_generator(seed=weights)

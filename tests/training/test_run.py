@@ -1,5 +1,6 @@
 """Whole runs: several processes that share a batch, and a run that is told to stop from outside."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -31,14 +32,17 @@ def test_two_processes_share_a_batch_and_resume_bit_by_bit(
 
 
 def test_sigterm_ends_a_run_well(texture: Path, tmp_path: Path) -> None:
-    """A real run of two processes, told to stop after its first snapshot: exit code 0, and another whole snapshot."""
+    """A real run of two processes, both told to stop after the first snapshot: exit code 0, and a whole snapshot."""
     command = [sys.executable, "-m", "tilegen", "train", "spacenet", "--data", texture, "--out", tmp_path / "run"]
     options = ["--preset", "nano", "--crop-px", "32", "--batch", "4", "--processes", "2", "--snapshot-minutes", "1e-6"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
         while running.poll() is None and not (tmp_path / "run" / "sheets").exists():
             with suppress(subprocess.TimeoutExpired):
                 running.wait(timeout=0.05)
-        running.send_signal(signal.SIGTERM)
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGTERM)
         out, err = running.communicate(timeout=120)
     assert running.returncode == 0, err
     assert "Checkpoint:" in out

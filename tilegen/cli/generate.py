@@ -10,7 +10,7 @@ from tilegen.cli.options import Origin, Size, default_workers
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path())
 @click.option("--size", type=Size(), required=True, help="Pixels, such as 20000x20000.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which world, 0 to 2**64 - 1.")
 @click.option("--model", default="default", show_default=True, help="'default', a checkpoint, or a training run.")
@@ -29,7 +29,7 @@ from tilegen.cli.options import Origin, Size, default_workers
 @click.option("--overwrite", is_flag=True, help="Replace an existing product.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def generate(  # noqa: PLR0913  one argument per option
-    out: Path,
+    out: str,
     *,
     size: tuple[int, int],
     seed: int,
@@ -68,11 +68,12 @@ def generate(  # noqa: PLR0913  one argument per option
     plan = plan_render(product, world.renderer, copies=sink.disk_copies, measure=dry_run)
     if dry_run:
         click.echo(plan.describe(workers))
+    check_budget(plan, Path(out), 0 if scheduler else workers)
+    if dry_run:
         return
-    check_budget(plan, out.absolute().parent, 0 if scheduler else workers)
     png = checked_preview(preview, overwrite=overwrite)
     progress = ProgressLine(product.extent.height * product.extent.width, quiet=quiet)
     run_shards(cluster(scheduler, workers), world.config, sink, overwrite=overwrite, report=progress)
     if png is not None:
-        save_preview(out, png)
+        save_preview(Path(out), png)
     click.echo(f"{out}: {product.shape[2]}x{product.shape[1]} pixels of {world}")

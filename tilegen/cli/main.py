@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from types import FrameType
 from typing import Any
 
 import click
@@ -39,14 +41,28 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run; what tilegen refuses becomes one sentence and exit code 1."""
+        """Run. What tilegen or the system refuses becomes one sentence and exit code 1, a signal 128 and its number."""
+        default = signal.signal(signal.SIGTERM, _interrupt)
         try:
             return super().invoke(ctx)
         except TilegenError as error:
             raise click.ClickException(str(error)) from None
-        except KeyboardInterrupt:
+        except BrokenPipeError:
+            raise  # whoever read the output has left; click knows what to do
+        except OSError as error:
+            raise click.ClickException(f"{error.filename or 'tilegen'}: {error.strerror or error}.") from None
+        except MemoryError as error:
+            raise click.ClickException(f"There is not enough memory: {error}. Ask for less at once.") from None
+        except KeyboardInterrupt as interrupt:
             click.echo("\nInterrupted. What is finished is kept: run the same command again to resume.", err=True)
-            sys.exit(130)
+            sys.exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT))
+        finally:
+            signal.signal(signal.SIGTERM, default)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """What Ctrl-C does, for SIGTERM."""
+    raise KeyboardInterrupt(number)
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

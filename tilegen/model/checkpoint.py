@@ -36,7 +36,7 @@ class Card:
 
     Args:
         architecture: the generator's configuration.
-        digest: SHA-256 over the names, shapes and bytes of all tensors.
+        digest: SHA-256 over the architecture and the names, shapes and bytes of all tensors.
         num_images: training crops seen by the discriminator.
         resolution_m: ground size of one pixel of the training imagery, metres.
         about: data, licence, attribution, training settings and time, free JSON.
@@ -60,9 +60,9 @@ class Card:
             )
 
 
-def tensor_digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over name, dtype, shape and bytes of each tensor, in the order of the names."""
-    sha = hashlib.sha256()
+def model_digest(architecture: GeneratorConfig, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over all that decides pixels: the architecture with its prior, and each tensor in order of the names."""
+    sha = hashlib.sha256(json.dumps(to_dict(architecture), sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -95,7 +95,7 @@ def save_generator(
         raise CheckpointError(f"Weights do not fit {dtype} or are not finite; nothing was written to {path}.")
     card = Card(
         architecture=generator.config,
-        digest=tensor_digest(tensors),
+        digest=model_digest(generator.config, tensors),
         num_images=num_images,
         resolution_m=resolution_m,
         about=about,
@@ -181,7 +181,7 @@ def load_generator(path: Path) -> tuple[Generator, Card]:
         tensors = load(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from None
-    if tensor_digest(tensors) != card.digest:
+    if model_digest(card.architecture, tensors) != card.digest:
         raise CheckpointError(f"The weights in {path} are not those of its card (digest differs). Fetch it again.")
     skeleton.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return skeleton.eval().requires_grad_(False), card

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from tilegen.errors import BudgetError
+from tilegen.errors import BudgetError, OutputError
 from tilegen.geometry.halo import HaloPlan
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import TileRenderer
+from tilegen.tiling.sinks.partial import Partial
 
 COMPRESSED_SHARE = 0.75
 """Compressed bytes per raw byte of imagery, a cautious estimate (measured: see benchmarks/)."""
@@ -55,13 +56,21 @@ class RenderPlan:
             f"ground     {self.product.georef.crs}, {self.product.georef.res:g} {unit} per pixel",
             f"bounds     {xmin:.10g} {ymin:.10g} {xmax:.10g} {ymax:.10g}",
             f"lattice    {self.num_tiles} tiles in {self.num_shards} shards of {self.product.shard_px} px",
-            f"memory     about {self.worker_bytes / 2**20:.0f} MiB per worker, {num_workers} workers",
-            f"disk       about {self.disk_bytes / 2**30:.2f} GiB at the peak",
+            f"memory     about {amount(self.worker_bytes)} per worker, {num_workers} workers",
+            f"disk       about {amount(self.disk_bytes)} at the peak",
         ]
         if self.tile_s is not None:
             lines.append(f"time       about {duration(self.num_tiles * self.tile_s / num_workers)}")
         layers = "\n".join(f"  {line}" for line in str(self.halo).splitlines())
         return "\n".join(lines) + f"\nhalo       windows that one tile reads, layer by layer\n{layers}"
+
+
+def amount(num_bytes: float) -> str:
+    """Bytes for a person: 310 bytes, 12 KiB, 3.4 GiB."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+    power = min((max(int(num_bytes), 1).bit_length() - 1) // 10, len(units) - 1)
+    value = num_bytes / 1024**power
+    return f"{value:.1f} {units[power]}" if power and value < 10 else f"{value:.0f} {units[power]}"
 
 
 def duration(seconds: float) -> str:
@@ -87,7 +96,7 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
     tiles_high = _intervals_met(extent.row0, extent.row1, product.shard_px, lattice.tile_px)
     tiles_wide = _intervals_met(extent.col0, extent.col1, product.shard_px, lattice.tile_px)
     raw_bytes = len(product.band_names) * product.extent.height * product.extent.width
-    shard_bytes = len(product.band_names) * product.shard_px**2
+    shard_bytes = len(product.band_names) * min(product.shard_px, extent.height) * min(product.shard_px, extent.width)
     tile_s = None
     if measure:
         tile = next(lattice.tiles(product.extent))
@@ -117,21 +126,31 @@ def _intervals_met(start: int, stop: int, shard_px: int, tile_px: int) -> int:
     return tiles + borders - aligned
 
 
-def check_budget(plan: RenderPlan, folder: Path, num_workers: int) -> None:
+def check_budget(plan: RenderPlan, target: Path, num_workers: int) -> None:
     """Refuse what cannot fit, before anything is written.
 
+    Args:
+        target: path of the product; what an interrupted run has left there counts as space that is free.
+        num_workers: workers on this machine.
+
     Raises:
-        BudgetError: too little disk in `folder`, or too little memory for `num_workers` local workers.
+        OutputError: the folder of `target` does not exist.
+        BudgetError: too little disk there, or too little memory for the workers.
     """
-    free = shutil.disk_usage(folder).free
-    if plan.disk_bytes > free:
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"The folder {folder} does not exist. Create it, or give another path.")
+    unfinished = Partial(target=target.absolute(), product=plan.product, options={}).folder
+    written_bytes = sum(path.lstat().st_size for path in unfinished.rglob("*"))
+    free_bytes = shutil.disk_usage(folder).free + written_bytes
+    if plan.disk_bytes > free_bytes:
         raise BudgetError(
-            f"The product needs about {plan.disk_bytes / 2**30:.1f} GiB of disk, {folder} has {free / 2**30:.1f} GiB. "
+            f"The product needs about {amount(plan.disk_bytes)} of disk, {folder} has {amount(free_bytes)}. "
             "Ask for a smaller --size or write to another disk."
         )
-    memory = psutil.virtual_memory().available
-    if plan.worker_bytes * num_workers > memory:
+    needed_bytes, memory_bytes = plan.worker_bytes * num_workers, psutil.virtual_memory().available
+    if needed_bytes > memory_bytes:
         raise BudgetError(
-            f"{num_workers} workers need about {plan.worker_bytes * num_workers / 2**30:.1f} GiB of memory, "
-            f"{memory / 2**30:.1f} GiB are free. Use fewer --workers or a smaller --shard."
+            f"{num_workers} workers need about {amount(needed_bytes)} of memory, {amount(memory_bytes)} are free. "
+            "Use fewer --workers or a smaller --shard."
         )

@@ -14,6 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
 
 from tilegen.errors import InputError, OutputError
+from tilegen.tiling.sinks.atomic import new_file
 
 PREVIEW_PX = 2048
 """Longest side of a preview."""
@@ -35,10 +36,15 @@ def checked_preview(png: Path | None, *, overwrite: bool) -> Path | None:
 
 
 def save_preview(product: Path, png: Path) -> None:
-    """Write the first three bands of `product` as a PNG of at most `PREVIEW_PX` pixels a side."""
+    """Write the first three bands of `product` as a PNG of at most `PREVIEW_PX` pixels a side.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     pixels = _reduced_tiff(product) if product.suffix.lower() != ".zarr" else _reduced_zarr(product)
     bands = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, axis=0)
-    Image.fromarray(np.ascontiguousarray(bands.transpose(1, 2, 0))).save(png)
+    with new_file(png) as file:
+        Image.fromarray(np.ascontiguousarray(bands.transpose(1, 2, 0))).save(file, "PNG")
 
 
 def _reduced_tiff(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:

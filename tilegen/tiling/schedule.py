@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import threading
@@ -15,8 +16,9 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from distributed import Client, Future, LocalCluster, as_completed
+from distributed.comm.core import connect
 from distributed.scheduler import KilledWorker
-from distributed.utils import silence_logging_cmgr
+from distributed.utils import LoopRunner, silence_logging_cmgr
 
 from tilegen.errors import ScheduleError, TilegenError
 from tilegen.tiling.render import RendererSource, opened, render_window
@@ -113,17 +115,28 @@ def _remote_cluster(address: str) -> Iterator[Client]:
         ScheduleError: nobody answers there, or it has no workers.
     """
     with silence_logging_cmgr(_LOG_LEVEL):
+        loop = LoopRunner()
         try:
-            client = Client(address or "nowhere:0", timeout=_CONNECT_S)  # without an address it would start a cluster
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            loop.start()
+            loop.run_sync(_knock, address)
+            client = Client(address, timeout=_CONNECT_S)
+        except (OSError, ValueError, TypeError, MemoryError) as error:
             raise ScheduleError(
                 f"No Dask scheduler answers at {address!r} ({_in_one_line(error)}). Start one with `dask scheduler`, "
                 "or leave --scheduler out to use this machine."
             ) from None
+        finally:
+            loop.stop()
         with client:
             if not client.nthreads():
                 raise ScheduleError(f"The Dask scheduler at {address} has no workers. Start some with `dask worker`.")
             yield client
+
+
+async def _knock(address: str) -> None:
+    """Raise unless something at `address` answers as Dask does. Clients themselves would wait for that for ever."""
+    comm = await asyncio.wait_for(connect(address, timeout=_CONNECT_S), _CONNECT_S + 1)
+    await comm.close()
 
 
 @contextmanager
@@ -135,7 +148,7 @@ def _signals_later() -> Iterator[None]:
     """
     resource_tracker.ensure_running()  # its start would let the signals through again, in the thread that caused it
     received: list[int] = []
-    handlers: dict[signal.Signals, Any] = {}
+    handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.signal(number, lambda *got: received.append(got[0])) for number in _STOP_SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
@@ -187,7 +200,7 @@ def _results(
 ) -> Iterator[tuple[int, int]]:
     """Indices of shards as they are done; a bounded number of tasks is in flight."""
     remaining = iter(shards)
-    running: dict[Future, tuple[int, int]] = {}
+    running: dict[Future[Any], tuple[int, int]] = {}
     completed = as_completed()
 
     def submit_more() -> None:
@@ -216,7 +229,7 @@ def _results(
             client.cancel(list(running))
 
 
-def _require_success(future: Future, shard: tuple[int, int]) -> None:
+def _require_success(future: Future[Any], shard: tuple[int, int]) -> None:
     """Pass if the task is done.
 
     Raises:

@@ -55,6 +55,8 @@ def open_run(folder: Path, config: TrainConfig) -> TrainState:
     if config_path.exists() and config_path.read_text() != described:
         raise TrainingError(f"{folder} holds a run with other settings or data. Give another --out to start a new one.")
     if state_path.exists():
+        if not config_path.exists():
+            raise TrainingError(f"{folder} holds a training state without its run.json. Give another --out.")
         return TrainState.load(state_path)
     write_atomically(config_path, described.encode())
     return TrainState.new(config)

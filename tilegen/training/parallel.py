@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+_TIMEOUT = timedelta(minutes=5)
+"""A process that says nothing for so long is dead; a step takes seconds."""
+
 
 def join(rank: int, num_processes: int, rendezvous: str) -> None:
     """Enter the group of `num_processes`; `rendezvous` is a file that all of them see. Nothing to do for one."""
     if num_processes > 1:
-        dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=num_processes)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=num_processes, timeout=_TIMEOUT
+        )
 
 
 def leave() -> None:

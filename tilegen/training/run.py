@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import signal
 import tempfile
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def configured(data: Path, *, preset: str, crop_px: int, num_processes: int | No
         generator=generator,
         discriminator=preset_discriminator(generator, crop_px),
         dataset_digest=dataset.digest,
-        num_processes=num_processes or min(2, torch.get_num_threads()),
+        num_processes=num_processes or min(2, os.cpu_count() or 1),
         **options,
     )
 
