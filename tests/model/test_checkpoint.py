@@ -25,6 +25,7 @@ from tilegen.model.checkpoint import (
     resolve_checkpoint,
     save_generator,
 )
+from tilegen.model.config import GENERATOR_PRESETS
 from tilegen.testing.checkpoints import NANO, random_generator, save_random_checkpoint
 
 
