@@ -11,34 +11,55 @@ import click
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path), default=None, required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and every chip of a dataset.")
 def info(path: Path | None, as_json: bool) -> None:
-    """Describe PATH: a product (.tif, .zarr), a checkpoint or a packed dataset. Without PATH: the default model.
+    """Describe PATH: a product (.tif, .zarr), a checkpoint, a training run or a dataset.
+
+    Without PATH: the default model.
 
     Example:  tilegen info world.tif
     """
-    described = _describe(path)
+    described = _describe(path, in_full=as_json)
     if as_json:
         click.echo(json.dumps(described, indent=1))
     else:
         click.echo("\n".join(_lines(described)))
 
 
-def _describe(path: Path | None) -> dict[str, Any]:
+def _describe(path: Path | None, *, in_full: bool) -> dict[str, Any]:
     from tilegen.config import to_dict
+    from tilegen.model.checkpoint import RUN_CHECKPOINT, read_card, resolve_checkpoint
 
-    if path is None or path.suffix == ".safetensors":
-        from tilegen.model.checkpoint import read_card, read_header, resolve_checkpoint
-        from tilegen.training.packed import CARD_KEY
-        from tilegen.training.packed import read_card as read_dataset_card
+    if path is None:
+        return to_dict(read_card(resolve_checkpoint("default")))
+    if path.is_dir() and (path / RUN_CHECKPOINT).is_file():
+        path = path / RUN_CHECKPOINT
+    if path.suffix.lower() != ".safetensors":
+        from tilegen.tiling.preview import describe_product
 
-        path = path or resolve_checkpoint("default")
-        if CARD_KEY in read_header(path).get("__metadata__", {}):
-            return to_dict(read_dataset_card(path))
-        return to_dict(read_card(path))
-    from tilegen.tiling.preview import describe_product
+        return describe_product(path)
+    return _described_dataset(path, in_full=in_full) if _is_dataset(path) else to_dict(read_card(path))
 
-    return describe_product(path)
+
+def _is_dataset(path: Path) -> bool:
+    """Whether the header begins as that of a packed dataset; it may be much longer than a checkpoint's."""
+    from tilegen.training.packed import CARD_KEY
+
+    with path.open("rb") as file:
+        return CARD_KEY.encode() in file.read(64)
+
+
+def _described_dataset(path: Path, *, in_full: bool) -> dict[str, Any]:
+    """The card; chips and what was left out are counted unless asked for `in_full`."""
+    from tilegen.config import to_dict
+    from tilegen.training.packed import read_card
+
+    described = to_dict(card := read_card(path))
+    if not in_full:
+        splits = [chip.split for chip in card.chips]
+        described["chips"] = {split: splits.count(split) for split in sorted(set(splits))}
+        described["rejects"] = len(card.rejects)
+    return described
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

@@ -65,10 +65,10 @@ class RenderPlan:
         return "\n".join(lines) + f"\nhalo       windows that one tile reads, layer by layer\n{layers}"
 
 
-def amount(num_bytes: float) -> str:
+def amount(num_bytes: int) -> str:
     """Bytes for a person: 310 bytes, 12 KiB, 3.4 GiB."""
     units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-    power = min((max(int(num_bytes), 1).bit_length() - 1) // 10, len(units) - 1)
+    power = min((max(num_bytes, 1).bit_length() - 1) // 10, len(units) - 1)
     value = num_bytes / 1024**power
     return f"{value:.1f} {units[power]}" if power and value < 10 else f"{value:.0f} {units[power]}"
 

@@ -15,6 +15,9 @@ from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any
 
+import dask
+import dask.config
+from dask.utils import parse_timedelta
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.comm.core import connect
 from distributed.scheduler import KilledWorker
@@ -25,7 +28,7 @@ from tilegen.tiling.render import RendererSource, opened, render_window
 from tilegen.tiling.sinks.protocol import Sink
 
 _TASKS_PER_THREAD = 2
-_CONNECT_S = 15
+_LONGEST_CONNECT_S = 15.0
 _RETRIES = 2
 _LONGEST_QUOTE = 200
 _LOG_LEVEL = logging.CRITICAL  # what a user must know is raised; the rest are Dask's own affairs, with tracebacks
@@ -39,8 +42,11 @@ _WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    # Dask trims the heap after every free; tiles allocate the same buffers again at once.
-    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    # Tiles allocate the same buffers again and again: keep them on the heap, in huge pages (1.4 times as fast here).
+    # Dask trims the heap after every free by default; setting that alone would map each buffer anew (2.5 times slower).
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 
 
@@ -86,7 +92,8 @@ def _local_cluster(num_workers: int) -> Iterator[Client]:
         ScheduleError: they do not start.
     """
     try:
-        with _signals_later():
+        # The allocator reads its environment when a process starts: Dask's `env` would come too late.
+        with _signals_later(), dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}):
             local = LocalCluster(
                 n_workers=num_workers,
                 threads_per_worker=1,
@@ -94,7 +101,6 @@ def _local_cluster(num_workers: int) -> Iterator[Client]:
                 # No dashboard; what else the scheduler serves over HTTP stays on this machine, at a port nobody needs.
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs=_LOG_LEVEL,
-                env=_WORKER_ENVIRONMENT,
             )
             client = Client(local)
     except (OSError, RuntimeError) as error:
@@ -119,7 +125,7 @@ def _remote_cluster(address: str) -> Iterator[Client]:
         try:
             loop.start()
             loop.run_sync(_knock, address)
-            client = Client(address, timeout=_CONNECT_S)
+            client = Client(address, timeout=_connect_s())
         except (OSError, ValueError, TypeError, MemoryError) as error:
             raise ScheduleError(
                 f"No Dask scheduler answers at {address!r} ({_in_one_line(error)}). Start one with `dask scheduler`, "
@@ -135,8 +141,14 @@ def _remote_cluster(address: str) -> Iterator[Client]:
 
 async def _knock(address: str) -> None:
     """Raise unless something at `address` answers as Dask does. Clients themselves would wait for that for ever."""
-    comm = await asyncio.wait_for(connect(address, timeout=_CONNECT_S), _CONNECT_S + 1)
+    seconds = _connect_s()
+    comm = await asyncio.wait_for(connect(address, timeout=seconds), seconds + 1)
     await comm.close()
+
+
+def _connect_s() -> float:
+    """How long to wait for a scheduler: as Dask is told to, within reason."""
+    return min(_LONGEST_CONNECT_S, float(parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))))
 
 
 @contextmanager
