@@ -35,7 +35,7 @@ class Part:
     late: frozenset[str] = NOWHERE
 
 
-WORDS = names("tilegen.errors tilegen.config tilegen.geometry")
+WORDS = names("tilegen.errors tilegen.atomic tilegen.config tilegen.geometry")
 MAKERS = WORDS | names("tilegen.fields tilegen.model")
 RENDERING = WORDS | names("tilegen.tiling")
 EVERYTHING = MAKERS | RENDERING | names("tilegen.training tilegen.world tilegen.weights tilegen")
@@ -47,6 +47,7 @@ PARTS = {
     "tilegen": Part(below=EVERYTHING),
     # 0 words: the standard library only, but for two files
     "tilegen.errors": Part(),
+    "tilegen.atomic": Part(below=WORDS),
     "tilegen.config": Part(below=WORDS, top=names("dacite")),
     "tilegen.geometry": Part(below=WORDS),
     "tilegen.geometry.georef": Part(below=WORDS, top=names("affine pyproj")),

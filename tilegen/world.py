@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +20,10 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
+from tilegen.model.arithmetic import fixed_arithmetic
 from tilegen.model.checkpoint import Card, load_generator, read_card, resolve_checkpoint
 from tilegen.model.generator import Generator
+from tilegen.model.pixels import as_uint8
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import render_window
 
@@ -105,36 +105,18 @@ class TileGenerator:
         """Peak memory of one tile, in bytes: the widest layer's input, output and temporaries."""
         return self._generator.activation_bytes(self.lattice.tile(0, 0), _DTYPES[self._config.dtype])
 
-    @torch.no_grad()
     def render_tile(self, tile: Window) -> UInt8[np.ndarray, "bands rows cols"]:
-        """Pixels of one tile, 1..255."""
-        return self._quantised(tile)
+        """Pixels of one tile, 1..255; the same bytes whatever the caller has set in torch."""
+        return self.render_exact(tile)
 
-    @torch.no_grad()
     def render_exact(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
         """Pixels of any window in one pass, off the lattice; equal to the tiles' but for rounding (1 code value)."""
-        return self._quantised(window)
-
-    def _quantised(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
         config = self._config
-        with _one_thread():
+        with fixed_arithmetic(torch.device(config.device)):
             image = self._generator(
                 (config.seed,), window, truncation_psi=config.truncation_psi, dtype=_DTYPES[config.dtype]
             )
-        # [-1, 1] to 0..255, rounded; 0 is kept free for nodata.
-        pixels = ((image[0] + 1) * 127.5).round_().clamp_(1, 255).to(torch.uint8)
-        return pixels.cpu().numpy()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Arithmetic of one CPU thread, as in every worker: with more, torch rounds some sums otherwise (ADR 0005)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+        return as_uint8(image[0]).cpu().numpy()
 
 
 class World:

@@ -61,7 +61,7 @@ def refused(folder):
         else:
             assert len(lines) == 1
         assert lines[-1].startswith("Error: ")
-        assert lines[-1].endswith(".")
+        assert lines[-1].endswith((".", "?"))
         assert sorted(Path(folder).rglob("*")) == before
         return lines[-1].removeprefix("Error: ")
 

@@ -46,7 +46,7 @@ def generate(run, model, scheduler, folder):
 
 
 def read(path: Path) -> np.ndarray:
-    if path.suffix == ".zarr":
+    if path.suffix.lower() == ".zarr":
         return np.asarray(zarr.open_group(path, mode="r")["image"][...])
     with rasterio.open(path) as tiff:
         return tiff.read()
@@ -60,10 +60,12 @@ def test_a_world_is_the_same_from_python_and_in_every_product(generate, model, f
     """Two windows that overlap, as COG and Zarr, with other layouts; paths with spaces and umlauts."""
     world = open_world(str(model), seed=7, crs="EPSG:32611", res=0.5, device="cpu")
     options = ["--seed", 7, "--crs", "EPSG:32611", "--res", 0.5, "--quiet"]
-    left = generate("linke Hälfte.tif", "200x150", *options, "--origin", "-30,20", "--preview", "klein ä.png")
+    left = generate(
+        "linke Hälfte.tif", "200x150", *options, "--origin", "-30,20", "--shard", 256, "--preview", "klein ä.png"
+    )
     assert left.shape == (3, 150, 200)
     np.testing.assert_array_equal(left, world.read(Window.from_size(150, 200, row0=-40, col0=-60)))
-    right = generate("右.zarr", "180x130", *options, "--origin", "0,10", "--chunk", 32, "--shard", 64)
+    right = generate("右.zarr", "180x130", *options, "--origin", "0,10", "--chunk", 32)
     np.testing.assert_array_equal(right[:, :, :140], left[:, 20:, 60:])
     with rasterio.open("linke Hälfte.tif") as tiff:
         assert tuple(tiff.bounds) == (-30.0, -55.0, 70.0, 20.0)
@@ -155,7 +157,7 @@ def test_an_absurd_size_is_refused_with_both_numbers(refused, words, out):
         ("--workers", "many", "'many' is not a valid integer"),
         ("--chunk", "x", "'x' is not a valid integer"),
         ("--preview", ".", "'.' is a directory"),
-        ("--colour", "red", "No such option: --colour"),
+        ("--colour", "red", "No such option '--colour'"),
     ],
 )
 def test_options_that_are_not_understood_are_refused(refused, option, value, said):

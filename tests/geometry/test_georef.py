@@ -85,3 +85,14 @@ def test_a_window_off_the_globe_is_refused(row0: int, col0: int) -> None:
 def test_a_coordinate_beyond_the_grid_is_refused(x: float, y: float) -> None:
     with pytest.raises(InputError, match="is not a coordinate on a grid"):
         UTM.pixel(x, y)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:5773", "EPSG:4978", "EPSG:2048"])  # a vertical, a geocentric, a westing one
+def test_a_crs_that_is_no_map_is_refused(crs: str) -> None:
+    with pytest.raises(InputError, match=r"is no map of two axes"):
+        GeoReference(crs=crs, res=1.0)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3031", "EPSG:4326", "EPSG:2263"])
+def test_polar_geographic_and_foot_crs_are_maps(crs: str) -> None:
+    assert GeoReference(crs=crs, res=1.0).unit

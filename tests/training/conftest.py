@@ -17,8 +17,9 @@ def texture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("texture")
     for number in range(3):
         write_image(folder / "chips" / f"{number}.png", textured_pixels(80, 90, seed=number))
-    prepare_dataset([folder / "chips"], folder / "texture.safetensors", min_px=1, val_fraction=0.0)
-    return folder / "texture.safetensors"
+    out = folder / "texture.safetensors"
+    prepare_dataset([folder / "chips"], out, min_px=1, val_fraction=0.0, resolution_m=0.5)
+    return out
 
 
 @pytest.fixture

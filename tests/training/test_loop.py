@@ -55,9 +55,9 @@ def test_a_run_leaves_a_checkpoint_of_the_average(texture: Path, finished: Path)
     generator, card = load_generator(resolve_checkpoint(str(finished)))
     state = TrainState.load(finished / "state.safetensors")
     assert (state.num_images, card.num_images) == (12, 12)
-    assert card.resolution_m == PackedDataset.open(texture).card.resolution_m or 1.0
+    assert card.resolution_m == PackedDataset.open(texture).card.resolution_m == 0.5
     assert card.about["train"] == to_dict(state.config)
-    assert set(card.about) == {"data", "licence", "attribution", "train", "train_seconds"}
+    assert set(card.about) == {"data", "licence", "attribution", "train", "train_before", "train_seconds"}
     for kept, average in zip(generator.parameters(), state.average.parameters(), strict=True):
         assert torch.equal(kept, average.half().float())
     assert generator((3,), Window.from_size(16, 16)).isfinite().all()

@@ -48,4 +48,4 @@ def test_sigterm_ends_a_run_well(texture: Path, tmp_path: Path) -> None:
     assert "Checkpoint:" in out
     state = TrainState.load(tmp_path / "run" / "state.safetensors")
     assert load_generator(tmp_path / "run" / "model.safetensors")[1].num_images == state.num_images
-    assert not list((tmp_path / "run").glob(".*.tmp"))
+    assert not list((tmp_path / "run").glob("*.tmp"))

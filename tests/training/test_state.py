@@ -107,3 +107,15 @@ def test_a_state_of_other_networks_is_refused(config_of: ConfigOf, tmp_path: Pat
     TrainState.new(config_of()).save(tmp_path / "state.safetensors")
     with pytest.raises(TrainingError, match="not a whole training state"):
         TrainState.load(tmp_path / "state.safetensors", config_of(crop_px=16))
+
+
+def test_weights_that_are_not_finite_never_replace_a_good_state(tmp_path: Path, config_of: ConfigOf) -> None:
+    """A gradient can overflow in a step whose losses are finite: the loss shows it one step too late."""
+    state = TrainState.new(config_of())
+    state.save(tmp_path / "state.safetensors")
+    good = (tmp_path / "state.safetensors").read_bytes()
+    with torch.no_grad():
+        state.generator.synthesis.const[0] = float("nan")
+    with pytest.raises(TrainingError, match=r"generator\.synthesis\.const is not finite .* the last snapshot is intact"):
+        state.save(tmp_path / "state.safetensors")
+    assert (tmp_path / "state.safetensors").read_bytes() == good

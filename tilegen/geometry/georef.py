@@ -38,11 +38,16 @@ class GeoReference:
         if not (math.isfinite(self.res) and self.res > 0):
             raise InputError(f"--res must be a positive number in units of the CRS, got {self.res}.")
         try:
-            CRS.from_user_input(self.crs)
+            crs = CRS.from_user_input(self.crs)
         except CRSError:
             raise InputError(
                 f"Unknown CRS {self.crs!r}. Give an EPSG code such as EPSG:32611, or WKT that PROJ understands."
             ) from None
+        axes = [axis.direction for axis in crs.axis_info]
+        if not (crs.is_projected or crs.is_geographic) or len(axes) != 2 or "west" in axes:
+            raise InputError(
+                f"{self.crs!r} is no map of two axes, one of them east. Give one such as EPSG:32611 or EPSG:4326."
+            )
 
     @property
     def wkt(self) -> str:

@@ -13,8 +13,9 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
 
+from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
-from tilegen.tiling.sinks.atomic import new_file
+from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME, group_name
 
 PREVIEW_PX = 2048
 """Longest side of a preview."""
@@ -48,7 +49,7 @@ def save_preview(product: Path, png: Path) -> None:
 
 
 def _reduced_tiff(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
-    with rasterio.open(path) as tiff:
+    with rasterio.open(path, driver="GTiff") as tiff:
         factor = max(1, -(-max(tiff.shape) // PREVIEW_PX))
         shape = (tiff.count, -(-tiff.height // factor), -(-tiff.width // factor))
         pixels: np.ndarray = tiff.read(out_shape=shape, resampling=Resampling.average)
@@ -56,12 +57,14 @@ def _reduced_tiff(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
 
 
 def _reduced_zarr(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
-    """The largest level that is small enough."""
-    image, factor = zarr.open_array(path, path="image", mode="r"), 1
-    while max(image.shape[1:]) > PREVIEW_PX:
-        factor *= 2
-        image = zarr.open_array(path, path=f"ovr_{factor}x/image", mode="r")
-    return np.asarray(image[...])
+    """The largest level that is small enough; if none is, every n-th pixel of the smallest."""
+    group, level = zarr.open_group(path, mode="r"), 0
+    image = zarr.open_array(path, path=IMAGE_NAME, mode="r")
+    while max(image.shape[1:]) > PREVIEW_PX and group_name(level + 1) in group:
+        level += 1
+        image = zarr.open_array(path, path=f"{group_name(level)}/{IMAGE_NAME}", mode="r")
+    step = -(-max(image.shape[1:]) // PREVIEW_PX)
+    return np.asarray(image[:, ::step, ::step])
 
 
 def describe_product(path: Path) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def describe_product(path: Path) -> dict[str, Any]:
 
 def _describe_tiff(path: Path) -> dict[str, Any]:
     try:
-        with rasterio.open(path) as tiff:
+        with rasterio.open(path, driver="GTiff") as tiff:
             tags = {name: value for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
             return {
                 "format": tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", tiff.driver),

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
-from tilegen.errors import TrainingError
-from tilegen.model.checkpoint import save_generator, write_atomically
+from tilegen.errors import DataError, TrainingError
+from tilegen.model.checkpoint import save_generator
 from tilegen.training.config import TrainConfig
 from tilegen.training.dataset import PackedDataset
 from tilegen.training.parallel import agreed
@@ -85,7 +86,9 @@ def continue_run(old: Path, new: Path, **changes: Any) -> None:
     if (new / "state.safetensors").exists():
         return
     state = TrainState.load(old / "state.safetensors")
+    before = {name: getattr(state.config, name) for name in changes}
     state = TrainState.load(old / "state.safetensors", dataclasses.replace(state.config, **changes))
+    state.history += ({"until_num_images": state.num_images} | before,)
     new.mkdir(parents=True, exist_ok=True)
     write_atomically(new / "run.json", json.dumps(to_dict(state.config), indent=1).encode())
     state.save(new / "state.safetensors")
@@ -130,26 +133,38 @@ def train(
             stop.restore()
 
 
+def resolution_m(dataset: PackedDataset) -> float:
+    """Ground size of a pixel of the dataset, metres.
+
+    Raises:
+        DataError: the dataset does not know it, so neither would the model.
+    """
+    if dataset.card.resolution_m is None:
+        raise DataError("The dataset does not know its ground size. Pack it again with --resolution-m.")
+    return dataset.card.resolution_m
+
+
 def save_snapshot(state: TrainState, dataset: PackedDataset, folder: Path) -> None:
-    """The state to resume from, the averaged generator as a checkpoint, and a sample sheet."""
-    state.save(folder / "state.safetensors")
+    """The averaged generator as a checkpoint, a sample sheet, and last the state to resume from."""
     card = dataset.card
     about = {
         "data": list(card.sources),
         "licence": card.licence,
         "attribution": card.attribution,
         "train": to_dict(state.config),
+        "train_before": list(state.history),
         "train_seconds": round(state.seconds),
     }
     save_generator(
         folder / "model.safetensors",
         state.average,
         num_images=state.num_images,
-        resolution_m=card.resolution_m or 1.0,
+        resolution_m=resolution_m(dataset),
         about=about,
     )
     dtype = torch.bfloat16 if state.config.bfloat16 else torch.float32
     save_sheet(folder / "sheets" / f"{state.num_images // 1000:06d}.png", state.average, dtype)
+    state.save(folder / "state.safetensors")
 
 
 def _report(

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tilegen.errors import DataError, OutputError
+from tilegen.atomic import new_file
+from tilegen.errors import DataError
 from tilegen.training.card import DatasetCard, card_from_json, card_to_json
 
 CARD_KEY = "tilegen_dataset"
@@ -122,17 +121,8 @@ def write_packed(out: Path, card: DatasetCard, parts: Iterable[bytes]) -> Datase
     Raises:
         OutputError: the file cannot be written.
     """
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            card = _write_parts(file, card, parts)
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror}). Look at its folder and the disk.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return card
+    with new_file(out) as file:
+        return _write_parts(file, card, parts)
 
 
 def _write_parts(file: BinaryIO, card: DatasetCard, parts: Iterable[bytes]) -> DatasetCard:

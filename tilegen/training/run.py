@@ -18,7 +18,7 @@ from tilegen.errors import InputError, TrainingError
 from tilegen.model.config import GENERATOR_PRESETS, preset_discriminator
 from tilegen.training.config import TrainConfig
 from tilegen.training.dataset import PackedDataset
-from tilegen.training.loop import Schedule, open_run, train
+from tilegen.training.loop import Schedule, open_run, resolution_m, train
 from tilegen.training.parallel import join, leave
 
 
@@ -32,6 +32,7 @@ def configured(data: Path, *, preset: str, crop_px: int, num_processes: int | No
         raise InputError(f"Unknown preset {preset!r}. Choose one of {', '.join(GENERATOR_PRESETS)}.")
     dataset = PackedDataset.open(data, split="train")
     dataset.num_positions(crop_px)
+    resolution_m(dataset)
     generator = GENERATOR_PRESETS[preset]
     if dataset.num_bands != len(generator.band_names):
         names = tuple(f"band {i + 1}" for i in range(dataset.num_bands))

@@ -6,19 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 from PIL import Image
-from torch import Tensor
 
 from tilegen.geometry.window import Window
 from tilegen.model.generator import Generator
+from tilegen.model.pixels import as_uint8
 
 _CROP_PX, _NUM_SIDE = 128, 4
-
-
-def as_uint8(image: Float32[Tensor, "batch bands rows cols"]) -> UInt8[Tensor, "batch bands rows cols"]:
-    """[-1, 1] to 1..255 (0 is nodata), rounded to nearest."""
-    return ((image + 1) * 127.5).round_().clamp_(1, 255).to(torch.uint8)
 
 
 @torch.no_grad()

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
 from tilegen.errors import TrainingError
-from tilegen.model.checkpoint import write_atomically
 from tilegen.model.discriminator import Discriminator
 from tilegen.model.generator import Generator
 from tilegen.training.config import TrainConfig
@@ -35,6 +35,7 @@ class TrainState:
     adam_d: torch.optim.Adam
     num_images: int = 0
     seconds: float = 0.0
+    history: tuple[dict[str, Any], ...] = ()  # what was changed on the way, and after how many images
 
     @classmethod
     def new(cls, config: TrainConfig) -> TrainState:
@@ -54,9 +55,23 @@ class TrainState:
         )
 
     def save(self, path: Path) -> None:
-        """Write the whole state atomically."""
+        """Write the whole state atomically.
+
+        Raises:
+            TrainingError: a value is not finite; the state that was there stays.
+        """
         tensors = {f"{part}.{name}": t for part, values in self._parts().items() for name, t in values.items()}
-        metadata = {"config": to_dict(self.config), "num_images": self.num_images, "seconds": self.seconds}
+        if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+            raise TrainingError(
+                f"{broken[0]} is not finite after {self.num_images} images. Lower --lr or raise --r1-gamma; "
+                "the last snapshot is intact."
+            )
+        metadata = {
+            "config": to_dict(self.config),
+            "num_images": self.num_images,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         write_atomically(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
 
@@ -74,6 +89,7 @@ class TrainState:
             state = cls.new(config or from_dict(TrainConfig, metadata["config"]))
             state._restore(tensors)
             state.num_images, state.seconds = metadata["num_images"], metadata["seconds"]
+            state.history = tuple(metadata["history"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 f"{path} is not a whole training state ({error}). Start again in another --out."

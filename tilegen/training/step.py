@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from tilegen.errors import TrainingError
 from tilegen.geometry.window import Window
 from tilegen.model.ema import ema_beta, ema_update
+from tilegen.model.pixels import as_image
 from tilegen.training.dataset import PackedDataset
 from tilegen.training.loss import discriminator_loss, generator_loss, r1_penalty
 from tilegen.training.parallel import average_gradients
@@ -17,11 +17,6 @@ from tilegen.training.state import TrainState
 
 _FARTHEST_PX = 1 << 30
 """Training windows lie within this distance of the origin."""
-
-
-def as_image(crops: UInt8[Tensor, "batch bands rows cols"]) -> Float32[Tensor, "batch bands rows cols"]:
-    """8-bit values to [-1, 1]."""
-    return crops.float() / 127.5 - 1
 
 
 def sample_worlds(rng: np.random.Generator, batch: int, crop_px: int) -> tuple[tuple[int, ...], Window]:
@@ -49,7 +44,8 @@ def train_step(state: TrainState, dataset: PackedDataset, rank: int) -> dict[str
     fake = state.generator(seeds, window, dtype=dtype)
     scalars = _update_discriminator(state, real, fake.detach(), dtype)
     scalars |= _update_generator(state, fake, dtype)
-    if not all(np.isfinite(value) for value in scalars.values()):
+    # Gradients are averaged, so what breaks one process reaches process 0 with the next step: it speaks for all.
+    if rank == 0 and not all(np.isfinite(value) for value in scalars.values()):
         raise TrainingError(
             f"A loss is not finite after {state.num_images} images: {scalars}. Lower --lr or raise --r1-gamma; "
             "the last snapshot is intact."

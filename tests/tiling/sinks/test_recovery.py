@@ -54,7 +54,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(small_disk, suffi
     noise = np.random.default_rng(0).integers(1, 256, product.shape, dtype=np.uint8)
     sink = open_sink(small_disk.path / f"x{suffix}", product)
     sink.begin(overwrite=False)
-    with pytest.raises(OutputError, match=r"The disk is full at .*finished shards are kept"):
+    with pytest.raises(OutputError, match=r"The disk is full at .*run the same command again"):
         write_shards(sink, noise, product.shard_indices)
     assert not sink.path.exists()
     small_disk.grow()

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from tilegen.atomic import explained, sync_folder
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
-from tilegen.tiling.sinks.atomic import explained, sync_folder
 from tilegen.tiling.sinks.cog_assembly import assemble
 from tilegen.tiling.sinks.cog_folder import PartFolder
 from tilegen.tiling.sinks.geo_keys import geo_fields

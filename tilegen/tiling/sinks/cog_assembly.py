@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt32, UInt64
 
+from tilegen.atomic import new_file
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
-from tilegen.tiling.sinks.atomic import new_file
 from tilegen.tiling.sinks.cog_folder import PartFolder
 from tilegen.tiling.sinks.cog_metadata import level_fields, product_fields
 from tilegen.tiling.sinks.cog_parts import FRAME_BYTES, Part, framed_sizes

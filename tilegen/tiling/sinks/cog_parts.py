@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt32, UInt64
 
+from tilegen.atomic import new_file
 from tilegen.errors import OutputError
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.product import Product
-from tilegen.tiling.sinks.atomic import new_file
 from tilegen.tiling.sinks.overviews import chunk_span, num_owned_levels
 
 FRAME_BYTES = 8

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tilegen.atomic import TEMPORARY_SUFFIX, explained, new_file, sync_folder
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
-from tilegen.tiling.sinks.atomic import TEMPORARY_SUFFIX, explained, new_file, sync_folder
 
 MANIFEST_NAME = "manifest.json"
 _KIND = "unfinished tilegen product"

@@ -15,11 +15,11 @@ import zarr
 from jaxtyping import UInt8
 from zarr.codecs import ZstdCodec
 
+from tilegen.atomic import TEMPORARY_SUFFIX, explained, sync_folder, sync_tree
 from tilegen.errors import OutputError
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.product import Product
-from tilegen.tiling.sinks.atomic import TEMPORARY_SUFFIX, explained, sync_folder, sync_tree
 from tilegen.tiling.sinks.overviews import halved, level_window, num_owned_levels
 from tilegen.tiling.sinks.partial import Partial, require_all_shards
 from tilegen.tiling.sinks.zarr_attributes import (

@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from tilegen.atomic import new_file, sync_file
 from tilegen.tiling.product import Product
-from tilegen.tiling.sinks.atomic import new_file, sync_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,9 +31,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in _FULL:
-            raise OutputError(
-                f"The disk is full at {path}. Free some space and run the same command again; finished shards are kept."
-            ) from error
+            raise OutputError(f"The disk is full at {path}. Free some space and run the same command again.") from error
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
@@ -57,6 +55,16 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Give `path` this content: a reader sees the old file or the whole new one.
+
+    Raises:
+        OutputError: the file cannot be written; `path` is as it was before.
+    """
+    with new_file(path) as file:
+        file.write(content)
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tilegen.atomic import explained, new_file, write_atomically
 from tilegen.errors import OutputError
-from tilegen.tiling.sinks.atomic import explained, new_file
 
 
 def write_and_fail(path, error):
@@ -24,6 +24,19 @@ def test_a_file_takes_its_place_when_it_is_complete(tmp_path):
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_that_is_there_already_is_written_in_one_call(tmp_path):
+    path = tmp_path / "x"
+    for content in (b"old and longer", b"new"):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(OutputError, match=r"Cannot write .*: No such file or directory\."):
+        write_atomically(tmp_path / "nowhere" / "x", b"new")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt(), ValueError("bug")])
