@@ -53,9 +53,7 @@ PARTS = {
     "tilegen.geometry.georef": Part(below=WORDS, top=names("affine pyproj")),
     # 1 randomness, networks, tiles
     "tilegen.fields": Part(below=WORDS, top=TENSORS),
-    "tilegen.model": Part(
-        below=WORDS | names("tilegen.fields"), top=TENSORS - names("numpy") | names("safetensors")
-    ),
+    "tilegen.model": Part(below=WORDS | names("tilegen.fields"), top=TENSORS - names("numpy") | names("safetensors")),
     "tilegen.tiling": Part(below=RENDERING, top=ARRAYS),
     "tilegen.tiling.lazy": Part(below=RENDERING, top=ARRAYS | names("dask rioxarray xarray")),
     "tilegen.tiling.preview": Part(below=RENDERING, top=ARRAYS | names("PIL rasterio zarr")),
@@ -70,9 +68,7 @@ PARTS = {
     "tilegen.training.chips": Part(below=MAKERS | names("tilegen.training"), top=ARRAYS | names("rasterio")),
     "tilegen.training.sheets": Part(below=MAKERS | names("tilegen.training"), top=TENSORS | names("PIL")),
     # 3 the joint
-    "tilegen.world": Part(
-        below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS, late=names("xarray")
-    ),
+    "tilegen.world": Part(below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS, late=names("xarray")),
     "tilegen.__main__": Part(below=names("tilegen.cli")),
     # 4 edges: light at the top, anything inside a command
     "tilegen.cli": Part(
@@ -81,9 +77,7 @@ PARTS = {
         late=names("dask distributed numpy PIL rasterio torch xarray zarr"),
     ),
     # beside: fakes and strategies for tests, and the default weights
-    "tilegen.testing": Part(
-        below=MAKERS | RENDERING, top=TENSORS | names("hypothesis pytest rasterio safetensors")
-    ),
+    "tilegen.testing": Part(below=MAKERS | RENDERING, top=TENSORS | names("hypothesis pytest rasterio safetensors")),
     "tilegen.weights": Part(),
 }
 
@@ -141,9 +135,7 @@ def targets(node: ast.Import | ast.ImportFrom, module: str, is_package: bool, kn
 def imports(package: Path) -> list[Import]:
     files = source_files(package)
     return [
-        Import(
-            module=module, target=target, late=late, place=f"{path.relative_to(package.parent)}:{node.lineno}"
-        )
+        Import(module=module, target=target, late=late, place=f"{path.relative_to(package.parent)}:{node.lineno}")
         for module, path in files.items()
         for node, late in import_nodes(ast.parse(path.read_text(encoding="utf-8")))
         for target in targets(node, module, path.name == "__init__.py", set(files))
@@ -282,9 +274,9 @@ def test_networks_load_without_any_gis_or_cluster_package() -> None:
 
 
 def test_training_loads_without_any_gis_or_cluster_package() -> None:
-    """All of it but the modules that turn scenes into chips."""
-    scenes = "tilegen.training.chips tilegen.training.prepare tilegen.training.scan"
-    run_python(block(f"{GIS_AND_CLUSTER} affine pyproj shapely") + walk("tilegen.training", without=scenes))
+    """All of it but the modules that pack chips."""
+    packing = "tilegen.training.chips tilegen.training.prepare tilegen.training.scan"
+    run_python(block(f"{GIS_AND_CLUSTER} affine pyproj shapely") + walk("tilegen.training", without=packing))
 
 
 def test_tiles_are_planned_drawn_and_written_without_torch() -> None:
@@ -333,12 +325,8 @@ def test_a_clean_package_passes(tmp_path: Path) -> None:
         pytest.param("low.py", "from small.high import draw\n", "small.high.draw", id="upward"),
         pytest.param("low.py", "from small import high\n", "small.high", id="upward through the root"),
         pytest.param("low.py", "from .high.draw import f\n", "small.high.draw", id="upward and relative"),
-        pytest.param(
-            "low.py", "def f():\n    import small.high.draw\n", "small.high.draw", id="upward and late"
-        ),
-        pytest.param(
-            "low.py", "try:\n    import numpy\nexcept ImportError:\n    pass\n", "numpy", id="heavy in a try"
-        ),
+        pytest.param("low.py", "def f():\n    import small.high.draw\n", "small.high.draw", id="upward and late"),
+        pytest.param("low.py", "try:\n    import numpy\nexcept ImportError:\n    pass\n", "numpy", id="heavy in a try"),
         pytest.param("high/draw.py", "import torch\n", "torch", id="heavy at the top"),
         pytest.param("high/draw.py", "class A:\n    import zarr\n", "zarr", id="heavy in a class"),
         pytest.param("high/draw.py", "def f():\n    import zarr\n", "zarr", id="heavy and late"),

@@ -26,9 +26,7 @@ def identifier(path: Path) -> str:
 
 def commands(page: Path) -> Iterator[str]:
     """Lines of the bash blocks of a page, without their comments."""
-    for block in re.findall(
-        r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    ):
+    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         yield from (line.partition("#")[0].strip() for line in block.splitlines())
 
 
@@ -76,6 +74,26 @@ def test_every_local_link_of_a_page_leads_somewhere(page: Path) -> None:
 )
 def test_every_file_of_the_page_on_architecture_exists(file: str) -> None:
     assert (ROOT / "tilegen" / file).exists() or (ROOT / file).exists()
+
+
+PAGE_NAME = r"(?<![\w/.-])(?:docs|benchmarks)/[\w/.-]*\.md\b"
+TEXTS = [
+    *PAGES,
+    *SOURCES,
+    *(path for folder in ("tests", "benchmarks", "pipelines") for path in sorted((ROOT / folder).rglob("*.py"))),
+]
+
+
+# This file names made-up pages.
+@pytest.mark.parametrize("path", [path for path in TEXTS if path != Path(__file__)], ids=identifier)
+def test_every_page_that_is_named_exists(path: Path) -> None:
+    named = re.findall(PAGE_NAME, path.read_text(encoding="utf-8"))
+    assert [page for page in named if not (ROOT / page).exists()] == []
+
+
+def test_a_page_that_is_named_is_seen() -> None:
+    text = "see docs/a.md, (benchmarks/b-c.md) and `docs/adr/0001-x.md`. Not adocs/d.md, docs/images/e.jpg, docs/f.mdx"
+    assert re.findall(PAGE_NAME, text) == ["docs/a.md", "benchmarks/b-c.md", "docs/adr/0001-x.md"]
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=identifier)
@@ -147,11 +165,7 @@ def code(path: Path) -> str:
 
 
 def is_text(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 RANDOM = r"\btorch\.(rand|normal|manual_seed|Generator)|\b(np|numpy)\.random|default_rng|^\s*(import|from) random\b"
@@ -241,9 +255,7 @@ def test_the_places_of_a_smell_exist(smell: str) -> None:
 def test_tests_fake_nothing_behind_the_back_of_the_code() -> None:
     """Seams have fakes in `tilegen.testing`; environment variables and the working directory may be patched."""
     pattern = r"^\s*(import|from) (unittest\.)?mock\b|\bmonkeypatch\.(set|del)(attr|item)\("
-    found = {
-        identifier(path): lines_with(pattern, code(path)) for path in sorted((ROOT / "tests").rglob("*.py"))
-    }
+    found = {identifier(path): lines_with(pattern, code(path)) for path in sorted((ROOT / "tests").rglob("*.py"))}
     assert {path: lines for path, lines in found.items() if lines} == {}
 
 

@@ -18,7 +18,7 @@ class CheckpointError(TilegenError, ValueError):
 
 
 class DataError(TilegenError, ValueError):
-    """A chip, scene or packed dataset cannot be used for training."""
+    """A chip or a packed dataset cannot be used for training."""
 
 
 class OutputError(TilegenError, OSError):

@@ -60,20 +60,21 @@ def test_a_world_is_the_same_from_python_and_in_every_product(generate, model, f
     """Two windows that overlap, as COG and Zarr, with other layouts; paths with spaces and umlauts."""
     world = open_world(str(model), seed=7, crs="EPSG:32611", res=0.5, device="cpu")
     options = ["--seed", 7, "--crs", "EPSG:32611", "--res", 0.5, "--quiet"]
-    left = generate(
-        "linke Hälfte.tif", "200x150", *options, "--origin", "-30,20", "--shard", 256, "--preview", "klein ä.png"
-    )
+    preview = ["--shard", 256, "--preview", "klein ä.png"]
+    left = generate("linke Hälfte.tif", "200x150", *options, "--origin", "-30,20", *preview)
     assert left.shape == (3, 150, 200)
     np.testing.assert_array_equal(left, world.read(Window.from_size(150, 200, row0=-40, col0=-60)))
-    right = generate("右.zarr", "180x130", *options, "--origin", "0,10", "--chunk", 32)
+    right = generate("右.zarr", "180x130", *options, "--origin", "0,10", "--chunk", 32, "--preview", "右.png")
     np.testing.assert_array_equal(right[:, :, :140], left[:, 20:, 60:])
     with rasterio.open("linke Hälfte.tif") as tiff:
         assert tuple(tiff.bounds) == (-30.0, -55.0, 70.0, 20.0)
         assert tiff.crs.to_epsg() == 32611
         assert tiff.tags()["seed"] == "7"
-    with Image.open("klein ä.png") as image:
-        np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1), left)
-    assert sorted(path.name for path in folder.iterdir()) == ["klein ä.png", "linke Hälfte.tif", "右.zarr"]
+    for name, pixels in (("klein ä.png", left), ("右.png", right)):
+        with Image.open(name) as image:
+            np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1), pixels)
+    names = ["klein ä.png", "linke Hälfte.tif", "右.png", "右.zarr"]
+    assert sorted(path.name for path in folder.iterdir()) == names
 
 
 @pytest.mark.cluster

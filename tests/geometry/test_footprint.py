@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tilegen.errors import InputError
 from tilegen.geometry.footprint import CONV3, POINTWISE, UPCONV3, UPSAMPLE2, Footprint, site_footprint
 from tilegen.geometry.window import Window
 
@@ -30,6 +31,20 @@ def test_a_shift_by_whole_inputs_shifts_what_is_read(footprint: Footprint, start
     moved = start + steps * footprint.up
     expected = (first + steps * footprint.down, stop + steps * footprint.down)
     assert footprint.interval(moved, moved + 3) == expected
+
+
+@given(footprint=footprints, start=st.integers(-(2**41), 2**41), count=st.integers(1, 20))
+def test_what_is_made_is_every_output_that_reads_nothing_else(footprint: Footprint, start: int, count: int) -> None:
+    """The plain answer: each output near the input on its own."""
+    stop = start + count
+    centre, reach = start * footprint.up // footprint.down, 200
+    fed = [
+        o
+        for o in range(centre - reach, centre + reach)
+        if start <= footprint.interval(o, o + 1)[0] and footprint.interval(o, o + 1)[1] <= stop
+    ]
+    first, last = footprint.made_interval(start, stop)
+    assert list(range(first, last)) == fed
 
 
 def upsampled(x: np.ndarray) -> np.ndarray:
@@ -79,3 +94,9 @@ def test_a_footprint_is_exactly_what_its_operator_reads(name: str) -> None:
 def test_rows_and_columns_are_read_alike() -> None:
     window = Window(row0=-7, row1=9, col0=4, col1=5)
     assert UPCONV3.needs(window) == Window(row0=-5, row1=6, col0=1, col1=4)
+    assert UPCONV3.made(UPCONV3.needs(window)) == Window(row0=-8, row1=10, col0=4, col1=6)
+
+
+def test_an_input_that_suffices_for_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="at least one row"):
+        CONV3.made(Window.from_size(2, 9))

@@ -13,6 +13,7 @@ from tilegen.model.synthesis import synthesis_layers
 from tilegen.testing.strategies import nested_windows, windows
 
 FOOTPRINTS = [POINTWISE, CONV3, UPSAMPLE2, UPCONV3, Footprint(before=2), site_footprint(0), site_footprint(3)]
+FOUR, EIGHT = Footprint(before=4, after=4), Footprint(before=8, after=8)
 
 
 # What each layer after the first reads: how far back its second source lies, and the footprints of both.
@@ -60,9 +61,9 @@ def test_the_generator_needs_four_cells_per_side_at_any_depth(top_level: int, wi
     """E5. As many style sites: eight half-cells. Shallow networks need a little less."""
     plan, cell_px = HaloPlan.for_window(window, synthesis_layers(top_level)), 1 << top_level
     cells = Footprint(up=cell_px).needs(window)
-    assert cells.grown(4).contains(plan["content"])
+    assert FOUR.needs(cells).contains(plan["content"])
     sites = Window(row0=2 * cells.row0, col0=2 * cells.col0, row1=2 * cells.row1, col1=2 * cells.col1)
-    assert sites.grown(8).contains(plan["sites"])
+    assert EIGHT.needs(sites).contains(plan["sites"])
 
 
 @pytest.mark.parametrize("top_level", [2, 3, 4, 5, 6])
@@ -70,8 +71,8 @@ def test_the_generator_needs_four_cells_per_side_at_any_depth(top_level: int, wi
 def test_a_tile_of_whole_cells_needs_exactly_four_cells_per_side(top_level: int, cells: int) -> None:
     tile = Window.from_size(cells << top_level, cells << top_level, row0=-(1 << top_level))
     plan = HaloPlan.for_window(tile, synthesis_layers(top_level))
-    assert plan["content"] == Window.from_size(cells, cells, row0=-1).grown(4)
-    assert plan["sites"] == Window.from_size(2 * cells, 2 * cells, row0=-2).grown(8)
+    assert plan["content"] == FOUR.needs(Window.from_size(cells, cells, row0=-1))
+    assert plan["sites"] == EIGHT.needs(Window.from_size(2 * cells, 2 * cells, row0=-2))
 
 
 @given(window=windows(), rows=st.integers(-(2**32), 2**32))

@@ -30,6 +30,15 @@ def test_tiles_cover_a_window_exactly_once(lattice: Lattice, window: Window) -> 
     assert all(tile.intersection(window) for tile in tiles)
 
 
+@given(lattice=lattices, window=windows(max_side=200), block_px=st.integers(1, 90))
+def test_tiles_met_by_blocks_are_counted_as_by_a_walk_over_the_blocks(
+    lattice: Lattice, window: Window, block_px: int
+) -> None:
+    blocks = Lattice(tile_px=block_px, row0=window.row0, col0=window.col0)
+    parts = [block.intersection(window) for block in blocks.tiles(window)]
+    assert lattice.count_in_blocks(window, block_px) == sum(lattice.count(part) for part in parts if part)
+
+
 @given(lattice=lattices, pair=nested_windows(max_side=40))
 def test_a_pixel_is_in_the_same_tile_in_every_window(lattice: Lattice, pair: tuple[Window, Window]) -> None:
     inner, outer = pair

@@ -46,10 +46,8 @@ def test_within_cuts_the_inner_window_out_of_the_outer_one(pair: tuple[Window, W
     assert outer.contains(inner)
 
 
-@given(window=windows(), margin=st.integers(0, 100), rows=st.integers(-(2**41), 2**41), cols=st.integers(-5, 5))
-def test_growing_and_shifting_come_back(window: Window, margin: int, rows: int, cols: int) -> None:
-    assert window.grown(margin).grown(-margin) == window
-    assert window.grown(margin).shape == (window.height + 2 * margin, window.width + 2 * margin)
+@given(window=windows(), rows=st.integers(-(2**41), 2**41), cols=st.integers(-5, 5))
+def test_shifting_comes_back(window: Window, rows: int, cols: int) -> None:
     assert window.shifted(rows, cols).shifted(-rows, -cols) == window
     assert window.shifted(rows, cols).shape == window.shape
 
@@ -70,11 +68,6 @@ def test_a_window_that_is_not_inside_is_refused() -> None:
 def test_an_empty_window_is_refused(height: int, width: int) -> None:
     with pytest.raises(InputError, match="at least one row and one column"):
         Window.from_size(height, width)
-
-
-def test_a_window_shrunk_to_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="at least one row"):
-        Window.from_size(4, 9).grown(-2)
 
 
 @pytest.mark.parametrize("row0", [-MAX_COORDINATE - 1, MAX_COORDINATE])

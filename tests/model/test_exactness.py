@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tilegen.fields.latent import ContentField, LatentField
 from tilegen.fields.noise import NoiseField
-from tilegen.geometry.footprint import Footprint
+from tilegen.geometry.footprint import CONV3, Footprint
 from tilegen.geometry.window import Window
 from tilegen.model.checkpoint import load_generator, resolve_checkpoint
 from tilegen.model.generator import Generator
@@ -142,7 +142,7 @@ def test_a_halo_one_cell_short_is_found(nano: Generator) -> None:
     """The missing ring of cells is made up from its neighbours."""
 
     def short(field: ContentField, cells: Window) -> Tensor:
-        return F.pad(field.read(cells.grown(-1), CPU), (1, 1, 1, 1), mode="replicate")
+        return F.pad(field.read(CONV3.made(cells), CPU), (1, 1, 1, 1), mode="replicate")
 
     assert not is_exact(lambda seed, window: rendered(nano, seed, window, content=short))
 

@@ -73,8 +73,10 @@ def plain_samples(w: Tensor, sites: Window, level: int, window: Window) -> Tenso
 @settings(max_examples=60)
 def test_styles_are_sampled_bilinearly_at_pixel_centres(window: Window, level: int) -> None:
     """At any phase within a site, anywhere: half-pixel centres, as `F.interpolate` without aligned corners."""
-    sites = site_footprint(level).needs(window).grown(1)
-    sites = Window(row0=sites.row0 // 2 * 2, col0=sites.col0 // 2 * 2, row1=sites.row1 + 1, col1=sites.col1 + 1)
+    sites = site_footprint(level).needs(window)
+    sites = Window(
+        row0=(sites.row0 - 1) // 2 * 2, col0=(sites.col0 - 1) // 2 * 2, row1=sites.row1 + 2, col1=sites.col1 + 2
+    )
     sites = Window.from_size(
         sites.height + sites.height % 2, sites.width + sites.width % 2, row0=sites.row0, col0=sites.col0
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -20,16 +19,16 @@ class ProgressLine:
     def __init__(self, total_px: int, *, quiet: bool) -> None:
         self._total_px, self._quiet = total_px, quiet
         self._tty = sys.stderr.isatty()
-        self._due = time.monotonic() + _FIRST_S
+        self._due_s = _FIRST_S
 
     def __call__(self, progress: Progress) -> None:
         """Report, if it is time to."""
         last = progress.done == progress.total
-        if self._quiet or (time.monotonic() < self._due and not (last and progress.seconds > _FIRST_S)):
+        if self._quiet or (progress.seconds < self._due_s and not (last and progress.seconds > _FIRST_S)):
             return
         from tilegen.tiling.plan import duration
 
-        self._due = time.monotonic() + (_EVERY_TTY_S if self._tty else _EVERY_LOG_S)
+        self._due_s = progress.seconds + (_EVERY_TTY_S if self._tty else _EVERY_LOG_S)
         fresh_share = (progress.done - progress.resumed) / progress.total
         rate = self._total_px * fresh_share / progress.seconds / 1e6
         left = "" if last or not fresh_share else f", {duration(progress.left_s)} to go"

@@ -35,7 +35,7 @@ Word = Int64[Tensor, "..."] | int
 
 
 class Stream(IntEnum):
-    """What a random value is for. Two streams never share bits. The numbers are frozen by RNG_VERSION."""
+    """What a random value is for. Two streams share keys only by a 2**-64 chance. RNG_VERSION freezes the numbers."""
 
     LATENT = 1
     CONTENT = 2

@@ -1,4 +1,4 @@
-"""The correlated latent field: Gaussian, stationary, of exactly unit variance at every site."""
+"""The correlated latent field: Gaussian, of unit variance at every site, stationary within the kernels' truncation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tilegen.fields.counter import Stream, check_seed, normal_grid
 from tilegen.fields.prior import SITES_PER_CELL, Prior, Scale
 from tilegen.geometry.window import Window
 
-_TRUNCATION = 3.0
-"""Kernels end at three standard deviations."""
+_REACH_SIGMAS = 3.0
+"""Kernels end at three standard deviations. RNG_VERSION freezes this and the spacing of nodes: they decide values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Kernel:
     def gaussian(cls, sigma_sites: float) -> Kernel:
         """Kernel of standard deviation `sigma_sites`; nodes at most sigma / 2 apart, or at every site."""
         spacing = max(1, 1 << math.floor(math.log2(max(sigma_sites / 2, 1))))
-        reach = math.ceil(_TRUNCATION * sigma_sites / spacing)
+        reach = math.ceil(_REACH_SIGMAS * sigma_sites / spacing)
         rows = []
         for phase in range(spacing):
             offset = phase - (spacing - 1) / 2

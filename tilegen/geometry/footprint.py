@@ -32,6 +32,22 @@ class Footprint:
         col0, col1 = self.interval(window.col0, window.col1)
         return Window(row0=row0, col0=col0, row1=row1, col1=col1)
 
+    def made_interval(self, start: int, stop: int) -> tuple[int, int]:
+        """Largest half-open output interval that the input interval [start, stop) suffices for."""
+        first = -(-(start * self.up + self.before) // self.down)
+        last = (stop * self.up - 1 - self.after) // self.down
+        return first, last + 1
+
+    def made(self, window: Window) -> Window:
+        """Largest output window that the input `window` suffices for: what a convolution without padding gives.
+
+        Raises:
+            InputError: it suffices for nothing.
+        """
+        row0, row1 = self.made_interval(window.row0, window.row1)
+        col0, col1 = self.made_interval(window.col0, window.col1)
+        return Window(row0=row0, col0=col0, row1=row1, col1=col1)
+
 
 POINTWISE = Footprint()
 """A 1x1 convolution, an activation, a modulation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from tilegen.geometry.window import Window
 
 @dataclass(frozen=True, kw_only=True)
 class Lattice:
-    """Square cells of `tile_px` pixels; cell (i, j) starts at pixel (i * tile_px, j * tile_px) of its anchor.
+    """Square tiles of `tile_px` pixels; tile (i, j) starts at pixel (i * tile_px, j * tile_px) of its anchor.
 
     Used for the tiles of the world (anchor (0, 0)) and for the shards of a product (anchor: its first pixel).
 
@@ -56,3 +57,24 @@ class Lattice:
         """Number of tiles that meet `window`."""
         span = self.indices(window)
         return span.height * span.width
+
+    def count_in_blocks(self, window: Window, block_px: int) -> int:
+        """Tiles met by each block of `block_px` pixels, added up; the first block starts at the corner of `window`.
+
+        A tile that a border of blocks cuts counts in each. Costs no more for a large window than for a small one.
+        """
+        rows = self._intervals_met(window.row0 - self.row0, window.row1 - self.row0, block_px)
+        cols = self._intervals_met(window.col0 - self.col0, window.col1 - self.col0, block_px)
+        return rows * cols
+
+    def _intervals_met(self, start: int, stop: int, block_px: int) -> int:
+        """The same along one axis: tiles, and one more for each border of blocks that is inside a tile."""
+        tiles = -(-stop // self.tile_px) - start // self.tile_px
+        borders = -(-(stop - start) // block_px) - 1
+        period = self.tile_px // math.gcd(block_px, self.tile_px)
+        aligned_in_period = sum((start + i * block_px) % self.tile_px == 0 for i in range(1, period + 1))
+        whole, rest = divmod(borders, period)
+        aligned = whole * aligned_in_period + sum(
+            (start + i * block_px) % self.tile_px == 0 for i in range(1, rest + 1)
+        )
+        return tiles + borders - aligned

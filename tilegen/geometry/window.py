@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from tilegen.errors import InputError
 
 MAX_COORDINATE = 1 << 60
-"""Largest absolute coordinate. Leaves headroom in signed 64 bits for halos and for the finer latent sites."""
+"""Largest absolute coordinate. Leaves headroom in signed 64 bits for sums and for doubled coordinates."""
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """Half-open rectangle of absolute pixels at one level, rows first; may be negative and far away.
 
@@ -55,12 +55,6 @@ class Window:
     def shape(self) -> tuple[int, int]:
         """(rows, cols)."""
         return self.height, self.width
-
-    def grown(self, margin: int) -> Window:
-        """This window with `margin` more pixels on each side."""
-        return Window(
-            row0=self.row0 - margin, col0=self.col0 - margin, row1=self.row1 + margin, col1=self.col1 + margin
-        )
 
     def shifted(self, rows: int, cols: int) -> Window:
         """This window moved by (`rows`, `cols`)."""

@@ -13,6 +13,9 @@ from tilegen.model.config import DiscriminatorConfig
 from tilegen.model.layers import Conv, Linear, activated
 from tilegen.model.resample import fir
 
+_EPS = 1e-8
+"""Under the root of a variance that may be 0, where the gradient of the root has no end."""
+
 
 class DiscriminatorBlock(nn.Module):
     """Two convolutions and a 1x1 skip, halving the size; both branches scaled by sqrt(0.5) (StyleGAN2, Fig. 7c)."""
@@ -38,7 +41,7 @@ def minibatch_std(x: Float[Tensor, "batch c rows cols"], group_size: int) -> Flo
     if batch % group:
         group = math.gcd(group, batch)
     grouped = x.float().unflatten(0, (group, batch // group))
-    std = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+    std = (grouped.var(dim=0, unbiased=False) + _EPS).sqrt().mean(dim=(1, 2, 3))
     plane = std.repeat(group).view(batch, 1, 1, 1).expand(-1, 1, rows, cols)
     return torch.cat([x, plane.to(x.dtype)], dim=1)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+_SHORTEST_HALFLIFE = 1e-8
+"""In images, so that the very first step copies the network instead of dividing by 0."""
+
 
 def ema_beta(batch: int, num_images: int, halflife_kimg: float, rampup: float) -> float:
     """0.5 ** (batch / half-life), the half-life at most `rampup` of the images seen (StyleGAN2-ADA, training loop)."""
     halflife = min(halflife_kimg * 1000, num_images * rampup)
-    return 0.5 ** (batch / max(halflife, 1e-8))
+    return 0.5 ** (batch / max(halflife, _SHORTEST_HALFLIFE))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Generator: fields and a window in, an image out. The same function trains, renders and edits."""
+"""Generator: fields and a window in, an image out. The same function trains and renders."""
 
 from __future__ import annotations
 

@@ -11,6 +11,12 @@ from torch import Tensor, nn
 
 from tilegen.model.layers import Linear, activated
 
+_EPS = 1e-8
+"""Keeps the norm of z from 0 (Karras et al. 2018, section 4.2)."""
+
+_W_AVG_DECAY = 0.995
+"""Share of `w_avg` that a step keeps (StyleGAN2-ADA)."""
+
 _LR_MUL = 0.1
 """Learning rate multiplier. StyleGAN has 0.01 for eight layers; the trial used 0.1 for two."""
 
@@ -39,14 +45,14 @@ class MappingNetwork(nn.Module):
     ) -> Float32[Tensor, "batch rows cols w_dim"]:
         """w at each site, channels last; `truncation_psi` < 1 pulls it towards `w_avg` (StyleGAN, appendix B).
 
-        In training mode `w_avg` follows the mean of w (decay 0.995, StyleGAN2-ADA).
+        In training mode `w_avg` follows the mean of w.
         """
         x = z.permute(0, 2, 3, 1)
-        x = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-8)
+        x = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + _EPS)
         for layer in self.layers:
             x = activated(layer(x))
         if self.training:
-            self.w_avg.lerp_(x.detach().mean(dim=(0, 1, 2)), 1 - 0.995)
+            self.w_avg.lerp_(x.detach().mean(dim=(0, 1, 2)), 1 - _W_AVG_DECAY)
         if truncation_psi == 1.0:
             return x
         return torch.lerp(self.w_avg, x, truncation_psi)

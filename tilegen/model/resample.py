@@ -24,7 +24,7 @@ def _fir_kernel(channels: int, gain: float, device: torch.device, dtype: torch.d
 def fir(
     x: Float[Tensor, "batch c rows cols"], *, gain: float, stride: int = 1, padding: int = 0
 ) -> Float[Tensor, "batch c rows_out cols_out"]:
-    """Separable [1, 3, 3, 1] filter of total gain `gain`**2, normalised to 1 (StyleGAN2, appendix B)."""
+    """Separable [1, 3, 3, 1] filter whose taps add up to `gain` along each axis (StyleGAN2, appendix B)."""
     kernel = _fir_kernel(x.shape[1], gain, x.device, x.dtype)
     # A strided depthwise convolution has a slow backward on CPUs: filter at full rate, then drop.
     x = F.conv2d(x, kernel, padding=(0, padding), groups=x.shape[1])[..., ::stride]

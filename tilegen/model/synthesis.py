@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from tilegen.fields.noise import NoiseField
 from tilegen.geometry.footprint import CONV3, POINTWISE, UPCONV3, UPSAMPLE2, Footprint, site_footprint
 from tilegen.geometry.halo import HaloPlan, Layer
-from tilegen.geometry.window import Window
 from tilegen.model.config import GeneratorConfig
 from tilegen.model.layers import Conv, Linear, activated
 from tilegen.model.modulation import demodulation, weight_gain
@@ -81,10 +80,7 @@ class SynthesisLayer(nn.Module):
         x = x * sampled(style, source_level, reads, x.dtype)
         if self.up:
             x = upsampled_conv(x, weight.to(x.dtype))
-            made = Window(
-                row0=2 * reads.row0 + 2, col0=2 * reads.col0 + 2, row1=2 * reads.row1 - 2, col1=2 * reads.col1 - 2
-            )
-            x = x[..., *writes.within(made)]
+            x = x[..., *writes.within(UPCONV3.made(reads))]
         else:
             x = F.conv2d(x, weight.to(x.dtype))
         style = self.affine(site_latents(w, sites, self.level, writes))
@@ -119,10 +115,7 @@ class ToImageLayer(nn.Module):
         image = self.conv(x * sampled(style, self.level, writes, x.dtype)).float()
         if skip is None:
             return image
-        below = plan[f"rgb{self.level - 1}"]
-        made = Window(
-            row0=2 * below.row0 + 1, col0=2 * below.col0 + 1, row1=2 * below.row1 - 1, col1=2 * below.col1 - 1
-        )
+        made = UPSAMPLE2.made(plan[f"rgb{self.level - 1}"])
         return image + upsampled(skip)[..., *writes.within(made)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -93,8 +92,6 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
     """
     lattice, extent = renderer.lattice, product.extent
     span = product.shards.indices(extent)
-    tiles_high = _intervals_met(extent.row0, extent.row1, product.shard_px, lattice.tile_px)
-    tiles_wide = _intervals_met(extent.col0, extent.col1, product.shard_px, lattice.tile_px)
     raw_bytes = len(product.band_names) * product.extent.height * product.extent.width
     shard_bytes = len(product.band_names) * min(product.shard_px, extent.height) * min(product.shard_px, extent.width)
     tile_s = None
@@ -107,23 +104,12 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
     return RenderPlan(
         product=product,
         num_shards=span.height * span.width,
-        num_tiles=tiles_high * tiles_wide,
+        num_tiles=lattice.count_in_blocks(extent, product.shard_px),
         halo=renderer.halo_plan(),
         worker_bytes=_PROCESS_BYTES + renderer.tile_bytes() + 3 * shard_bytes,
         disk_bytes=int(raw_bytes * _OVERVIEW_SHARE * COMPRESSED_SHARE * copies),
         tile_s=tile_s,
     )
-
-
-def _intervals_met(start: int, stop: int, shard_px: int, tile_px: int) -> int:
-    """Tiles met along one axis, summed over the shards: a shard border inside a tile counts that tile twice."""
-    tiles = -(-stop // tile_px) - start // tile_px
-    borders = -(-(stop - start) // shard_px) - 1
-    period = tile_px // math.gcd(shard_px, tile_px)
-    aligned_in_period = sum((start + i * shard_px) % tile_px == 0 for i in range(1, period + 1))
-    whole, rest = divmod(borders, period)
-    aligned = whole * aligned_in_period + sum((start + i * shard_px) % tile_px == 0 for i in range(1, rest + 1))
-    return tiles + borders - aligned
 
 
 def check_budget(plan: RenderPlan, target: Path, num_workers: int) -> None:

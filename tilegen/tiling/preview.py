@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import zarr
 from jaxtyping import UInt8
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
@@ -78,7 +79,11 @@ def describe_product(path: Path) -> dict[str, Any]:
 
 def _describe_tiff(path: Path) -> dict[str, Any]:
     try:
-        with rasterio.open(path, driver="GTiff") as tiff:
+        # An image without a place is described, too, and as such.
+        with (
+            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+            rasterio.open(path, driver="GTiff") as tiff,
+        ):
             tags = {name: value for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
             return {
                 "format": tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", tiff.driver),
@@ -100,10 +105,10 @@ def _describe_zarr(path: Path) -> dict[str, Any]:
     try:
         group = zarr.open_group(path, mode="r")
         image = zarr.open_array(path, path="image", mode="r")
+        bands, rows, cols = image.shape
     except (KeyError, ValueError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
     attributes = dict(group.attrs)
-    bands, rows, cols = image.shape
     return {
         "format": f"Zarr v{group.metadata.zarr_format}",
         "size": f"{cols}x{rows}",

@@ -19,7 +19,7 @@ from tilegen.errors import DataError
 from tilegen.training.wedges import black_wedges
 
 MAX_CHIP_PX = 1 << 28
-"""Most pixels of one chip (16384 x 16384). Larger rasters are scenes: cut them into chips first."""
+"""Most pixels of one chip (16384 x 16384). Cut larger rasters into chips first."""
 
 DRIVERS = ("GTiff", "JPEG", "PNG", "WEBP")
 """Formats that are opened. Not VRT and its like, which make GDAL read other files than the one named."""

@@ -67,7 +67,9 @@ def prepare_dataset(  # noqa: PLR0913 - the options of one command, all by keywo
     """Pack chips into one `.safetensors` file that `PackedDataset.open` reads.
 
     8-bit chips stay as they are. Deeper ones are stretched to 8 bits, by one stretch per folder and never per chip,
-    so that dark chips stay dark; the stretches are stored. Memory use is that of one chip.
+    so that dark chips stay dark; the stretches are stored. Chips are read twice, one at a time; kept in between are the
+    name and shape of each and, of a folder of deep chips, about two million sampled pixels (at least 1024 of each chip)
+    until its stretch is known.
 
     Args:
         sources: folders (recursive), images, or .zip archives of them.

@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp"})
 """Files with other suffixes (README, JSON, GeoJSON, CSV) are passed over in silence."""
 
 MAX_MEMBER_BYTES = 1 << 31
-"""Largest file that is read out of an archive; a header that promises more is a bomb or a scene."""
+"""Largest file that is read out of an archive; a header that promises more is a bomb, or no chip."""
 
 
 @dataclass(frozen=True, kw_only=True)

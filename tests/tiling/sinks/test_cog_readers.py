@@ -145,6 +145,8 @@ def test_the_smallest_level_comes_first_and_each_level_row_by_row(path):
             [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined],
         ),
         (("nir", "red", "green", "blue"), [ColorInterp.gray, *[ColorInterp.undefined] * 3]),
+        (("Red", "Green", "Blue"), [ColorInterp.red, ColorInterp.green, ColorInterp.blue]),
+        (("nir", "red", "green"), [ColorInterp.gray, *[ColorInterp.undefined] * 2]),
     ],
 )
 def test_bands_are_named_and_none_becomes_alpha(tmp_path, bands, expected):

@@ -25,7 +25,7 @@ def level_fields(product: Product, level: int, compression: Compression) -> list
     """The entries that describe the raster of one level, without the positions of its tiles."""
     rows, cols = product.level_shape(level)
     bands = len(product.band_names)
-    is_rgb = bands >= 3 and (bands == 3 or _lowered(product)[:3] == _RGB)
+    is_rgb = _lowered(product)[:3] == _RGB
     num_extra = bands - (3 if is_rgb else 1)
     fields = [
         Field.numbers(254, FieldType.LONG, min(level, 1)),  # 1: reduced resolution

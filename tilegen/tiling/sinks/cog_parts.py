@@ -5,7 +5,7 @@
 A tile that is not sparse is stored as it will stand in the COG: its size (uint32), the payload, and the last four
 bytes of the payload again. The order is fixed by the layout: level by level, each row by row. Everything is
 little-endian. The footer comes last, and the sizes must add up to the length of the file: a part that was cut short is
-recognised.
+recognised. "Tile" is TIFF's word for what is a chunk elsewhere.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class PartLayout:
         """The tiles of the levels that the task of a shard owns."""
         spans = []
         for level in range(num_owned_levels(product)):
-            tiles_px = Lattice(tile_px=(product.shard_px // product.chunk_px) >> level)
-            span = tiles_px.tile(*shard).intersection(chunk_span(product, level))
+            # A pixel of this lattice is a tile of the COG.
+            shards = Lattice(tile_px=(product.shard_px // product.chunk_px) >> level)
+            span = shards.tile(*shard).intersection(chunk_span(product, level))
             if span is not None:  # always there; it tells the type checker so
                 spans.append((level, span))
         return cls(spans=tuple(spans))
