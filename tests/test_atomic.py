@@ -34,6 +34,14 @@ def test_content_that_is_there_already_is_written_in_one_call(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_who_has_the_old_file_open_reads_it_to_its_end(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old and longer")
+    with path.open("rb") as reader:
+        write_atomically(path, b"new")
+        assert reader.read() == b"old and longer"
+
+
 def test_a_folder_that_is_not_there_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(OutputError, match=r"Cannot write .*: No such file or directory\."):
         write_atomically(tmp_path / "nowhere" / "x", b"new")

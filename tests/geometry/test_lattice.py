@@ -30,7 +30,7 @@ def test_tiles_cover_a_window_exactly_once(lattice: Lattice, window: Window) -> 
     assert all(tile.intersection(window) for tile in tiles)
 
 
-@given(lattice=lattices, window=windows(max_side=200), block_px=st.integers(1, 90))
+@given(lattice=lattices, window=windows(max_side=48), block_px=st.integers(1, 60))
 def test_tiles_met_by_blocks_are_counted_as_by_a_walk_over_the_blocks(
     lattice: Lattice, window: Window, block_px: int
 ) -> None:

@@ -221,7 +221,7 @@ def test_an_error_in_a_task_is_one_sentence_and_a_run_to_resume(one_worker, cont
 def test_what_kills_its_workers_is_given_up(one_worker, controls, tmp_path):
     path = tmp_path / "a.tif"
     controls.harm(Window.from_size(TILE_PX, TILE_PX, row0=-32, col0=320), "death")
-    with pytest.raises(ScheduleError, match=r"^Every worker that rendered shard \(0, 0\) died, .* fewer --workers"):
+    with pytest.raises(ScheduleError, match=r"^Every worker that rendered shard \(\d, \d\) died, .* fewer --workers"):
         run_on(one_worker, ControlledSource(controls=controls), open_sink(path, make_product()))
     assert not path.exists()
 

@@ -116,6 +116,8 @@ def test_weights_that_are_not_finite_never_replace_a_good_state(tmp_path: Path, 
     good = (tmp_path / "state.safetensors").read_bytes()
     with torch.no_grad():
         state.generator.synthesis.const[0] = float("nan")
-    with pytest.raises(TrainingError, match=r"generator\.synthesis\.const is not finite .* the last snapshot is intact"):
+    with pytest.raises(
+        TrainingError, match=r"generator\.synthesis\.const is not finite .* the last snapshot is intact"
+    ):
         state.save(tmp_path / "state.safetensors")
     assert (tmp_path / "state.safetensors").read_bytes() == good

@@ -21,6 +21,8 @@ COMPRESSED_SHARE = 0.75
 _OVERVIEW_SHARE = 4 / 3
 _PROCESS_BYTES = 450 << 20
 """A worker before its first tile: Python, torch, Dask and the weights."""
+_HEAP_PER_BUFFER = 2.5
+"""Bytes the heap grows to per byte that a tile needs: the allocator is told to give nothing back (see schedule.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
         num_shards=span.height * span.width,
         num_tiles=lattice.count_in_blocks(extent, product.shard_px),
         halo=renderer.halo_plan(),
-        worker_bytes=_PROCESS_BYTES + renderer.tile_bytes() + 3 * shard_bytes,
+        worker_bytes=_PROCESS_BYTES + int(_HEAP_PER_BUFFER * renderer.tile_bytes()) + 3 * shard_bytes,
         disk_bytes=int(raw_bytes * _OVERVIEW_SHARE * COMPRESSED_SHARE * copies),
         tile_s=tile_s,
     )

@@ -106,7 +106,7 @@ def _describe_zarr(path: Path) -> dict[str, Any]:
         group = zarr.open_group(path, mode="r")
         image = zarr.open_array(path, path="image", mode="r")
         bands, rows, cols = image.shape
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, TypeError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
     attributes = dict(group.attrs)
     return {
