@@ -179,6 +179,7 @@ def test_options_that_are_not_understood_are_refused(refused, option, value, sai
         (["--res", "inf"], "--res must be a positive number"),
         (["--res", "-1"], "--res must be a positive number"),
         (["--res", "0"], "--res must be a positive number"),
+        (["--res", "1e-30"], "--res must be a positive number"),
         (["--crs", "EPSG:4326", "--res", "10"], "which is not on the globe"),
         (["--crs", "EPSG:4326", "--origin", "179.9999,0"], "which is not on the globe"),
         (["--crs", "EPSG:4326", "--origin", "0,91"], "which is not on the globe"),

@@ -16,6 +16,10 @@ _EARTH_RADIUS_M = 6_371_008.8
 """Mean radius (IUGG)."""
 
 
+_SMALLEST_RES, _LARGEST_RES = 1e-9, 1e9
+"""Pixel sizes beyond these are typing errors in every unit, and coordinates in float64 would not hold them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GeoReference:
     """North-up georeference of the world: pixel (row, col) has its upper left corner at (col * res, -row * res).
@@ -35,8 +39,11 @@ class GeoReference:
     res: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.res) and self.res > 0):
-            raise InputError(f"--res must be a positive number in units of the CRS, got {self.res}.")
+        if not _SMALLEST_RES <= self.res <= _LARGEST_RES:
+            raise InputError(
+                f"--res must be a positive number in units of the CRS, from {_SMALLEST_RES:g} to {_LARGEST_RES:g}, "
+                f"got {self.res}."
+            )
         try:
             crs = CRS.from_user_input(self.crs)
         except CRSError:

@@ -19,7 +19,7 @@ COMPRESSED_SHARE = 0.75
 """Compressed bytes per raw byte of imagery, a cautious estimate (measured: see benchmarks/)."""
 
 _OVERVIEW_SHARE = 4 / 3
-_PROCESS_BYTES = 450 << 20
+_PROCESS_BYTES = 500 << 20
 """A worker before its first tile: Python, torch, Dask and the weights."""
 _HEAP_PER_BUFFER = 2.5
 """Bytes the heap grows to per byte that a tile needs: the allocator is told to give nothing back (see schedule.py)."""
