@@ -1,6 +1,7 @@
 """`tilegen info`: what every kind of file says of itself, and one sentence for what is none of them."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -154,3 +155,10 @@ def test_an_unfinished_product_is_refused(refused, folder):
     """It must not look finished."""
     open_sink(folder / "a.tif", address_product(150, 133)).begin(overwrite=False)
     assert "not a Zarr store" in refused("info", "a.tif.partial")
+
+
+@pytest.mark.parametrize("name", ["pipe.tif", "pipe.safetensors"])
+def test_a_pipe_is_refused_and_not_waited_for(run, folder, name):
+    os.mkfifo(folder / name)
+    result = run("info", name)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {name} is neither a file nor a folder.\n")

@@ -89,10 +89,13 @@ def test_anything_else_is_refused(tmp_path, name):
 
 def test_a_preview_that_is_there_is_replaced_only_if_asked(tmp_path):
     png = tmp_path / "a.png"
-    png.write_bytes(b"old")
+    png.write_bytes(b"\x89PNG\r\n\x1a\nold")
     with pytest.raises(OutputError, match=r"exists\. Give another name or --overwrite"):
         checked_preview(png, overwrite=False)
     assert checked_preview(png, overwrite=True) == png
+    png.write_text("something precious")
+    with pytest.raises(OutputError, match=r"is not a PNG\. It will not be overwritten"):
+        checked_preview(png, overwrite=True)
 
 
 # What a product says of itself

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tilegen.config import to_dict
-from tilegen.errors import TrainingError
+from tilegen.errors import InputError, TrainingError
 from tilegen.geometry.window import Window
 from tilegen.model.checkpoint import load_generator, resolve_checkpoint
 from tilegen.training.config import TrainConfig
@@ -167,3 +167,11 @@ def test_a_run_can_go_on_elsewhere_under_other_settings(config_of: ConfigOf, fin
     assert load_config(new).lr == 0.001
     with pytest.raises(TrainingError, match="not a whole training state"):
         continue_run(tmp_path / "nowhere", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "limit", [{"kimg": float("nan")}, {"kimg": float("inf")}, {"kimg": 1.0, "minutes": float("nan")}]
+)
+def test_a_schedule_without_an_end_is_refused(limit: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="must be positive and finite"):
+        Schedule(**limit)

@@ -326,7 +326,11 @@ def test_an_existing_file_is_kept_unless_told_otherwise(folder: Path, tmp_path: 
     out.write_text("precious")
     with pytest.raises(OutputError, match="exists"):
         prepare_dataset([folder], out)
+    with pytest.raises(OutputError, match="is not a packed dataset"):
+        prepare_dataset([folder], out, overwrite=True)
     assert out.read_text() == "precious"
+    out.unlink()
+    prepare_dataset([folder], out)
     prepare_dataset([folder], out, overwrite=True)
     assert len(read_card(out).chips) == 12
 

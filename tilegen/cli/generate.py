@@ -26,7 +26,7 @@ from tilegen.cli.options import Origin, Size, default_workers
 @click.option("--shard", "shard_px", type=int, default=2048, show_default=True, help="Pixels a task writes, a side.")
 @click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), help="Also a PNG of at most 2048 px.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing product.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing product and preview.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def generate(  # noqa: PLR0913  one argument per option
     out: str,

@@ -28,25 +28,21 @@ def info(path: Path | None, as_json: bool) -> None:
 
 def _describe(path: Path | None, *, in_full: bool) -> dict[str, Any]:
     from tilegen.config import to_dict
+    from tilegen.errors import InputError
     from tilegen.model.checkpoint import RUN_CHECKPOINT, read_card, resolve_checkpoint
+    from tilegen.training.packed import is_packed
 
     if path is None:
         return to_dict(read_card(resolve_checkpoint("default")))
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is neither a file nor a folder.")
     if path.is_dir() and (path / RUN_CHECKPOINT).is_file():
         path = path / RUN_CHECKPOINT
     if path.suffix.lower() != ".safetensors":
         from tilegen.tiling.preview import describe_product
 
         return describe_product(path)
-    return _described_dataset(path, in_full=in_full) if _is_dataset(path) else to_dict(read_card(path))
-
-
-def _is_dataset(path: Path) -> bool:
-    """Whether the header begins as that of a packed dataset; it may be much longer than a checkpoint's."""
-    from tilegen.training.packed import CARD_KEY
-
-    with path.open("rb") as file:
-        return CARD_KEY.encode() in file.read(64)
+    return _described_dataset(path, in_full=in_full) if is_packed(path) else to_dict(read_card(path))
 
 
 def _described_dataset(path: Path, *, in_full: bool) -> dict[str, Any]:

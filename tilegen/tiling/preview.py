@@ -18,6 +18,8 @@ from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
 from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME, group_name
 
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
 PREVIEW_PX = 2048
 """Longest side of a preview."""
 
@@ -34,7 +36,16 @@ def checked_preview(png: Path | None, *, overwrite: bool) -> Path | None:
         raise InputError(f"--preview {png}: give the name of a .png file in a folder that exists.")
     if png.exists() and not overwrite:
         raise OutputError(f"{png} exists. Give another name or --overwrite.")
+    if png.exists() and not _is_png(png):
+        raise OutputError(f"{png} is not a PNG. It will not be overwritten; give another name.")
     return png
+
+
+def _is_png(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_PNG_MAGIC)) == _PNG_MAGIC
 
 
 def save_preview(product: Path, png: Path) -> None:
@@ -106,7 +117,7 @@ def _describe_zarr(path: Path) -> dict[str, Any]:
         group = zarr.open_group(path, mode="r")
         image = zarr.open_array(path, path="image", mode="r")
         bands, rows, cols = image.shape
-    except (KeyError, ValueError, TypeError, OSError):
+    except (KeyError, ValueError, TypeError, RecursionError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
     attributes = dict(group.attrs)
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import signal
 import time
 from collections import defaultdict
@@ -17,7 +18,7 @@ import torch
 
 from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
-from tilegen.errors import DataError, TrainingError
+from tilegen.errors import DataError, InputError, TrainingError
 from tilegen.model.checkpoint import save_generator
 from tilegen.training.config import TrainConfig
 from tilegen.training.dataset import PackedDataset
@@ -42,6 +43,11 @@ class Schedule:
     minutes: float | None = None
     report_s: float = 20.0
     snapshot_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        minutes = 1.0 if self.minutes is None else self.minutes
+        if not all(math.isfinite(limit) and limit > 0 for limit in (self.kimg, minutes, self.snapshot_s)):
+            raise InputError("--kimg, --minutes and --snapshot-minutes must be positive and finite.")
 
 
 def open_run(folder: Path, config: TrainConfig) -> TrainState:

@@ -45,6 +45,12 @@ class TensorPlace:
         return math.prod(self.shape)
 
 
+def is_packed(path: Path) -> bool:
+    """Whether the header of a regular file begins as that of a packed dataset."""
+    with path.open("rb") as file:
+        return CARD_KEY.encode() in file.read(64)
+
+
 def chip_name(index: int) -> str:
     """Name of the tensor with the pixels of a chip."""
     return f"chip/{index:05d}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tilegen.errors import BudgetError, DataError, InputError, OutputError
 from tilegen.training.card import ChipEntry, DatasetCard
-from tilegen.training.packed import UNKNOWN_DIGEST, data_bytes, write_packed
+from tilegen.training.packed import UNKNOWN_DIGEST, data_bytes, is_packed, write_packed
 from tilegen.training.scan import ChipReader, ScannedFolder, scan_folder, stored_bytes
 from tilegen.training.sources import find_chips
 from tilegen.training.splits import split_chips
@@ -181,6 +181,8 @@ def _check_output(out: Path, overwrite: bool) -> None:
         raise OutputError(f"{out.parent} is no folder. Create it first.")
     if out.is_dir() or (out.exists() and not overwrite):
         raise OutputError(f"{out} exists. Choose another name, or give --overwrite to replace a file.")
+    if out.exists() and not (out.is_file() and is_packed(out)):
+        raise OutputError(f"{out} is not a packed dataset. It will not be overwritten; choose another name.")
 
 
 def _check_room(card: DatasetCard, out: Path) -> None:

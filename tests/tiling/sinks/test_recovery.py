@@ -65,3 +65,34 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(small_disk, suffi
     (tmp_path / "elsewhere").mkdir()
     write_product(open_sink(tmp_path / "elsewhere" / f"x{suffix}", product), noise)
     assert tree_digest(small_disk.path) == tree_digest(tmp_path / "elsewhere")
+
+
+# Things of the user's that look a little like ours
+
+
+def test_a_zarr_store_of_somebody_else_is_never_replaced(tmp_path):
+    sink = open_sink(tmp_path / "x.zarr", address_product(40, 40))
+    write_product(sink)
+    (sink.path / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match="is not a Zarr store of tilegen"):
+        sink.begin(overwrite=True)
+    (sink.path / "thesis.txt").unlink()
+    sink.begin(overwrite=True)
+    (sink.path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    with pytest.raises(OutputError, match="is not a Zarr store of tilegen"):
+        sink.begin(overwrite=True)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("mine.tmp", "precious"), ("manifest.json", '{"kind": "unfinished tilegen product"}')]
+)
+def test_a_folder_in_the_way_is_never_taken_for_ours(tmp_path, suffix, name, text):
+    sink = open_sink(tmp_path / f"x{suffix}", address_product(40, 40))
+    folder = tmp_path / f"x{suffix}.partial"
+    folder.mkdir()
+    (folder / name).write_text(text)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="is in the way and was not made by tilegen"):
+            sink.begin(overwrite=overwrite)
+    assert (folder / name).read_text() == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from tilegen.tiling.product import Product
 
 MANIFEST_NAME = "manifest.json"
 _KIND = "unfinished tilegen product"
+_UNFINISHED_MANIFEST = re.compile(rf"manifest\.json\.[0-9a-f]{{32}}{re.escape(TEMPORARY_SUFFIX)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +88,10 @@ class Partial:
         if not self.folder.exists() and not self.folder.is_symlink():
             return None
         if self.folder.is_dir() and not self.folder.is_symlink():
-            if all(entry.name.endswith(TEMPORARY_SUFFIX) for entry in self.folder.iterdir()):
+            if all(_UNFINISHED_MANIFEST.fullmatch(entry.name) for entry in self.folder.iterdir()):
                 return None
             manifest = _read_json(path)
-            if isinstance(manifest, dict) and manifest.get("kind") == _KIND:
+            if _is_manifest(manifest):
                 return manifest
         raise OutputError(f"{self.folder} is in the way and was not made by tilegen. Move it, or give another path.")
 
@@ -117,6 +119,15 @@ class Partial:
         with new_file(self.folder / MANIFEST_NAME) as file:
             file.write(json.dumps(manifest, indent=2).encode())
         sync_folder(self.folder)
+
+
+def _is_manifest(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("kind") == _KIND
+        and isinstance(value.get("fingerprint"), str)
+        and all(isinstance(value.get(key), dict) for key in ("options", "product"))
+    )
 
 
 def _described(product: Product) -> dict[str, Any]:

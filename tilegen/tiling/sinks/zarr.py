@@ -190,8 +190,10 @@ class ZarrSink:
             return
         if not overwrite:
             raise OutputError(f"{self.path} exists. Give another name or --overwrite.")
-        if self.path.is_symlink() or not _is_zarr_group(self.path):
-            raise OutputError(f"{self.path} is not a Zarr v3 group. It will not be overwritten; give another name.")
+        if self.path.is_symlink() or not _is_our_store(self.path):
+            raise OutputError(
+                f"{self.path} is not a Zarr store of tilegen. It will not be overwritten; give another name."
+            )
 
     def _shard_px(self, level: int) -> int:
         """Edge of a Zarr shard of a level: halved with the level as long as tasks write it, full size above."""
@@ -219,12 +221,23 @@ class ZarrSink:
         return Ledger(folder=self._partial.folder / "done", store=self._store)
 
 
-def _is_zarr_group(path: Path) -> bool:
+def _is_our_store(path: Path) -> bool:
+    """Whether the root group says that it is synthetic, as ours do, and nothing else lies beside its members."""
     try:
         described = json.loads((path / "zarr.json").read_text())
-    except (OSError, ValueError):
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith("ovr_")}
+    except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(described, dict) and described.get("node_type") == "group"
+    if not isinstance(described, dict) or not isinstance(described.get("attributes"), dict):
+        return False
+    return "synthetic" in described["attributes"] and names <= {
+        "zarr.json",
+        IMAGE_NAME,
+        "band",
+        "x",
+        "y",
+        "spatial_ref",
+    }
 
 
 def _required(window: Window | None) -> Window:
