@@ -15,8 +15,8 @@ from tilegen.tiling.product import Product
 from tilegen.tiling.render import TileRenderer
 from tilegen.tiling.sinks.partial import Partial
 
-COMPRESSED_SHARE = 0.9
-"""Compressed bytes per raw byte of imagery, a cautious estimate (docs/benchmarks.md: 0.71 in a COG, 0.89 in Zarr)."""
+COMPRESSED_SHARE = 0.75
+"""Compressed bytes per raw byte of imagery, roughly: docs/benchmarks.md has 0.71 for a COG, 0.89 for Zarr."""
 
 _OVERVIEW_SHARE = 4 / 3
 _PROCESS_BYTES = 500 << 20
