@@ -17,8 +17,8 @@ from pathlib import Path
 
 import click
 
+from tilegen.data.prepare import prepare_dataset
 from tilegen.training.loop import Schedule, continue_run, load_config
-from tilegen.training.prepare import prepare_dataset
 from tilegen.training.run import configured, run_training
 
 GAMMAS = ((0.2, 28.752), (0.02, 86.832), (0.1, 114.384), (0.3, 137.504))

@@ -10,10 +10,10 @@ import pytest
 import zarr
 from PIL import Image
 
+from tilegen.data.prepare import prepare_dataset
 from tilegen.testing.chips import textured_pixels, write_image
 from tilegen.testing.sinks import address_product, write_product
 from tilegen.tiling.sinks import open_sink
-from tilegen.training.prepare import prepare_dataset
 
 
 @pytest.fixture(params=["a.tif", "a.zarr"])

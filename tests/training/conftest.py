@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tilegen.data.prepare import prepare_dataset
 from tilegen.testing.chips import textured_pixels, write_image
 from tilegen.training.config import TrainConfig
-from tilegen.training.prepare import prepare_dataset
 from tilegen.training.run import configured
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tilegen.config import from_dict, to_dict
+from tilegen.data.dataset import PackedDataset
 from tilegen.errors import DataError, InputError
 from tilegen.training.config import TrainConfig
-from tilegen.training.dataset import PackedDataset
 from tilegen.training.run import configured
 
 

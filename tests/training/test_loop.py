@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tilegen.config import to_dict
+from tilegen.data.dataset import PackedDataset
 from tilegen.errors import InputError, TrainingError
 from tilegen.geometry.window import Window
 from tilegen.model.checkpoint import load_generator, resolve_checkpoint
 from tilegen.training.config import TrainConfig
-from tilegen.training.dataset import PackedDataset
 from tilegen.training.loop import Schedule, continue_run, load_config, open_run, train
 from tilegen.training.state import TrainState
 

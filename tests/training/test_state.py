@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from tilegen.data.dataset import PackedDataset
 from tilegen.errors import TrainingError
 from tilegen.training.config import TrainConfig
-from tilegen.training.dataset import PackedDataset
 from tilegen.training.state import TrainState
 from tilegen.training.step import train_step
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tilegen.data.dataset import PackedDataset
 from tilegen.errors import TrainingError
 from tilegen.training.config import TrainConfig
-from tilegen.training.dataset import PackedDataset
 from tilegen.training.state import TrainState
 from tilegen.training.step import as_image, sample_worlds, train_step
 

@@ -47,7 +47,7 @@ def prepare(
     from rich.console import Console
     from rich.progress import Progress
 
-    from tilegen.training.prepare import prepare_dataset
+    from tilegen.data.prepare import prepare_dataset
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -28,9 +28,9 @@ def info(path: Path | None, as_json: bool) -> None:
 
 def _describe(path: Path | None, *, in_full: bool) -> dict[str, Any]:
     from tilegen.config import to_dict
+    from tilegen.data.packed import is_packed
     from tilegen.errors import InputError
     from tilegen.model.checkpoint import RUN_CHECKPOINT, read_card, resolve_checkpoint
-    from tilegen.training.packed import is_packed
 
     if path is None:
         return to_dict(read_card(resolve_checkpoint("default")))
@@ -48,7 +48,7 @@ def _describe(path: Path | None, *, in_full: bool) -> dict[str, Any]:
 def _described_dataset(path: Path, *, in_full: bool) -> dict[str, Any]:
     """The card; chips and what was left out are counted unless asked for `in_full`."""
     from tilegen.config import to_dict
-    from tilegen.training.packed import read_card
+    from tilegen.data.packed import read_card
 
     described = to_dict(card := read_card(path))
     if not in_full:

@@ -1,1 +1,1 @@
-"""From real imagery to a checkpoint. Imports without rasterio and dask; only `chips` needs rasterio."""
+"""From a packed dataset to a checkpoint. Imports without rasterio and dask."""

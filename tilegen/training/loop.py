@@ -18,10 +18,10 @@ import torch
 
 from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
+from tilegen.data.dataset import PackedDataset
 from tilegen.errors import DataError, InputError, TrainingError
 from tilegen.model.checkpoint import save_generator
 from tilegen.training.config import TrainConfig
-from tilegen.training.dataset import PackedDataset
 from tilegen.training.parallel import agreed
 from tilegen.training.sheets import save_sheet
 from tilegen.training.state import TrainState

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from tilegen.config import from_dict, to_dict
+from tilegen.data.dataset import PackedDataset
 from tilegen.errors import InputError, TrainingError
 from tilegen.model.config import GENERATOR_PRESETS, preset_discriminator
 from tilegen.training.config import TrainConfig
-from tilegen.training.dataset import PackedDataset
 from tilegen.training.loop import Schedule, open_run, resolution_m, train
 from tilegen.training.parallel import join, leave
 

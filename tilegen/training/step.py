@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tilegen.data.dataset import PackedDataset
 from tilegen.errors import TrainingError
 from tilegen.geometry.window import Window
 from tilegen.model.ema import ema_beta, ema_update
 from tilegen.model.pixels import as_image
-from tilegen.training.dataset import PackedDataset
 from tilegen.training.loss import discriminator_loss, generator_loss, r1_penalty
 from tilegen.training.parallel import average_gradients
 from tilegen.training.state import TrainState

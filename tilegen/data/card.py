@@ -7,8 +7,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tilegen.data.radiometry import Stretch
 from tilegen.errors import DataError
-from tilegen.training.radiometry import Stretch
 
 FORMAT_VERSION = 1
 

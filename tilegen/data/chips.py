@@ -15,8 +15,8 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
+from tilegen.data.wedges import black_wedges
 from tilegen.errors import DataError
-from tilegen.training.wedges import black_wedges
 
 MAX_CHIP_PX = 1 << 28
 """Most pixels of one chip (16384 x 16384). Cut larger rasters into chips first."""

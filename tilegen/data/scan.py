@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tilegen.data.card import Reject
+from tilegen.data.chips import Chip, read_chip
+from tilegen.data.radiometry import Stretch, fitted_stretch, sampled
+from tilegen.data.sources import ChipSource
 from tilegen.errors import DataError
-from tilegen.training.card import Reject
-from tilegen.training.chips import Chip, read_chip
-from tilegen.training.radiometry import Stretch, fitted_stretch, sampled
-from tilegen.training.sources import ChipSource
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from tilegen.data.card import ChipEntry, DatasetCard
+from tilegen.data.packed import UNKNOWN_DIGEST, data_bytes, is_packed, write_packed
+from tilegen.data.scan import ChipReader, ScannedFolder, scan_folder, stored_bytes
+from tilegen.data.sources import find_chips
+from tilegen.data.splits import split_chips
 from tilegen.errors import BudgetError, DataError, InputError, OutputError
-from tilegen.training.card import ChipEntry, DatasetCard
-from tilegen.training.packed import UNKNOWN_DIGEST, data_bytes, is_packed, write_packed
-from tilegen.training.scan import ChipReader, ScannedFolder, scan_folder, stored_bytes
-from tilegen.training.sources import find_chips
-from tilegen.training.splits import split_chips
 
 MAX_DATASET_BYTES = 64 << 30
 """Largest dataset: training keeps all pixels at hand."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tilegen.atomic import new_file
+from tilegen.data.card import DatasetCard, card_from_json, card_to_json
 from tilegen.errors import DataError
-from tilegen.training.card import DatasetCard, card_from_json, card_to_json
 
 CARD_KEY = "tilegen_dataset"
 """Key of the card in the string metadata of the safetensors header."""

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.torch import save_file
 
+from tilegen.data.dataset import PackedDataset, transformed
+from tilegen.data.positions import allowed_corners, crop_positions
+from tilegen.data.prepare import prepare_dataset
 from tilegen.errors import DataError, InputError
 from tilegen.testing.chips import textured_pixels, write_image
-from tilegen.training.dataset import PackedDataset, transformed
-from tilegen.training.positions import allowed_corners, crop_positions
-from tilegen.training.prepare import prepare_dataset
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
@@ -323,7 +323,7 @@ def test_reading_needs_no_gis_package() -> None:
     code = (
         "import sys\n"
         "for name in ('rasterio', 'dask', 'xarray', 'scipy'): sys.modules[name] = None\n"
-        "import tilegen.training.dataset"
+        "import tilegen.data.dataset"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 

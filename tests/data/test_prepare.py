@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from tilegen.cli.data import data
+from tilegen.data.packed import read_card
+from tilegen.data.prepare import prepare_dataset
+from tilegen.data.sources import find_chips
+from tilegen.data.splits import split_chips
 from tilegen.errors import DataError, InputError, OutputError
 from tilegen.testing.chips import textured_pixels, write_image
-from tilegen.training.packed import read_card
-from tilegen.training.prepare import prepare_dataset
-from tilegen.training.sources import find_chips
-from tilegen.training.splits import split_chips
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 

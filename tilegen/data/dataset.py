@@ -10,10 +10,10 @@ from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from tilegen.data.card import SPLITS, DatasetCard
+from tilegen.data.packed import chip_name, read_card, valid_name
+from tilegen.data.positions import CropPositions, crop_positions
 from tilegen.errors import DataError, InputError
-from tilegen.training.card import SPLITS, DatasetCard
-from tilegen.training.packed import chip_name, read_card, valid_name
-from tilegen.training.positions import CropPositions, crop_positions
 
 NUM_SYMMETRIES = 8
 """Elements of the dihedral group of the square: four rotations, each with or without a reflection."""

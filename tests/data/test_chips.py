@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as arrays
 from rasterio.enums import ColorInterp
 from scipy import ndimage
 
+from tilegen.data.chips import read_chip
+from tilegen.data.wedges import MARGIN_PX, black_wedges, grown, region_labels
 from tilegen.errors import DataError
 from tilegen.testing.chips import textured_pixels, write_image
-from tilegen.training.chips import read_chip
-from tilegen.training.wedges import MARGIN_PX, black_wedges, grown, region_labels
 
 RGBA = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
 
