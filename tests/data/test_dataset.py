@@ -117,6 +117,23 @@ def test_the_whole_range_of_positions_is_drawn(packed: Path) -> None:
     assert len(seen) == PackedDataset.open(packed).num_positions(16)
 
 
+def test_crops_of_a_group_come_from_one_chip_turned_one_way(packed: Path) -> None:
+    """Band 0 is the chip's number; turned, bands 1 and 2 grow or fall with rows and columns as the symmetry says."""
+    dataset = PackedDataset.open(packed)
+    crops = dataset.crops(np.random.default_rng(3), crop_px=4, batch=240, per_chip=4, dihedral=True)
+    groups = crops.unflatten(0, (60, 4)).int()
+    chips = groups[:, :, 0].flatten(1)
+    assert bool((chips == chips[:, :1]).all())
+    assert chips.unique().tolist() == [1, 2, 3]
+    slopes = torch.stack(
+        [groups[..., 1:, 0, -1] - groups[..., 1:, 0, 0], groups[..., 1:, -1, 0] - groups[..., 1:, 0, 0]]
+    )
+    assert bool((slopes == slopes[:, :, :1]).all())
+    assert len({tuple(group[:, 0].flatten().tolist()) for group in slopes.movedim(1, 0)}) == 8
+    with pytest.raises(InputError, match="batch of 6 crops cannot be made of 4 from each chip"):
+        dataset.crops(np.random.default_rng(3), crop_px=4, batch=6, per_chip=4)
+
+
 def test_the_same_state_gives_the_same_crops(packed: Path) -> None:
     rng = np.random.default_rng(3)
     dataset = PackedDataset.open(packed)

@@ -24,19 +24,17 @@ def test_every_crop_gets_one_logit(crop_px: int, bands: int, batch: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("batch", "group_size", "group"), [(8, 4, 4), (4, 4, 4), (3, 4, 3), (6, 4, 2), (1, 4, 1), (5, 4, 1)]
+    ("batch", "group_size", "group"), [(8, 4, 4), (4, 4, 4), (2, 4, 2), (6, 4, 2), (1, 4, 1), (5, 4, 1)]
 )
 def test_the_statistic_is_the_mean_deviation_within_groups(batch: int, group_size: int, group: int) -> None:
-    """The plain twin: member i of a group is crop `i * number of groups` further on; odd batches share by the gcd."""
+    """The plain twin: a group is consecutive crops; odd batches share by the greatest common divisor."""
     torch.manual_seed(0)
     x = torch.randn(batch, 3, 4, 4)
     found = minibatch_std(x, group_size)
     assert torch.equal(found[:, :3], x)
-    num_groups = batch // group
-    for first in range(num_groups):
-        members = torch.stack([x[first + i * num_groups] for i in range(group)])
-        expected = (members.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
-        plane = found[first::num_groups, 3]
+    for first in range(0, batch, group):
+        expected = (x[first : first + group].var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        plane = found[first : first + group, 3]
         torch.testing.assert_close(plane, expected.expand_as(plane))
 
 

@@ -62,7 +62,9 @@ def rendered(
     plan, prior = generator.plan(window), generator.config.prior
     z = LatentField(prior=prior, seeds=(seed,)).read(plan["sites"], CPU)
     cells = content(ContentField(channels=prior.content_channels, seeds=(seed,)), plan["content"])
-    return generator.synthesis(generator.mapping(z), cells, noise(seeds=(seed,)), plan, torch.float32)[0]
+    return generator.synthesis(
+        generator.for_all_layers(generator.mapping(z)), cells, noise(seeds=(seed,)), plan, torch.float32
+    )[0]
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +215,7 @@ def test_what_lies_beyond_the_halo_changes_no_bit(nano: Generator) -> None:
     other_content[..., *kept_cells] = content[..., *kept_cells]
     other_w[:, *kept_sites] = w[:, *kept_sites]
     image, other = (
-        nano.synthesis(styles, cells, NoiseField(seeds=(1,)), plan, torch.float32)[0]
+        nano.synthesis(nano.for_all_layers(styles), cells, NoiseField(seeds=(1,)), plan, torch.float32)[0]
         for styles, cells in ((w, content), (other_w, other_content))
     )
     crop = inner.within(outer)
@@ -229,7 +231,7 @@ def test_a_pixel_depends_on_exactly_what_its_plan_says(nano: Generator, row: int
     torch.manual_seed(0)
     content = torch.randn(1, 32, *plan["content"].shape, requires_grad=True)
     w = torch.randn(1, *plan["sites"].shape, 64, requires_grad=True)
-    image = nano.synthesis(w, content, NoiseField(seeds=(1,)), plan, torch.float32)
+    image = nano.synthesis(nano.for_all_layers(w), content, NoiseField(seeds=(1,)), plan, torch.float32)
     image[0, :, *pixel.within(outer)].sum().backward()
     needs = nano.plan(pixel)
     assert support(content.grad[0].abs().sum(0), plan["content"]) == needs["content"]

@@ -112,7 +112,7 @@ def test_noise_enters_where_its_address_says(index: int) -> None:
     w, content = torch.randn(1, *plan["sites"].shape, 64), torch.randn(1, 32, *plan["content"].shape)
 
     def image(seed: int) -> Tensor:
-        return generator.synthesis(w, content, NoiseField(seeds=(seed,)), plan, torch.float32)
+        return generator.synthesis(generator.for_all_layers(w), content, NoiseField(seeds=(seed,)), plan, torch.float32)
 
     for layer in generator.synthesis.layers:
         layer.noise_strength.zero_()

@@ -34,6 +34,12 @@ class CropPositions:
         """Number of allowed positions in all chips."""
         return int(self.ends[-1])
 
+    def same_chip(self, number: int, rng: np.random.Generator, count: int) -> list[int]:
+        """This position and others of its chip, drawn uniformly, `count` in all."""
+        chip = int(np.searchsorted(self.ends, number, side="right"))
+        begin = int(self.ends[chip - 1]) if chip else 0
+        return [number, *rng.integers(begin, self.ends[chip], size=count - 1).tolist()]
+
     def locate(self, number: int) -> tuple[int, int, int]:
         """(chip, row, col) of the position with this number."""
         chip = int(np.searchsorted(self.ends, number, side="right"))

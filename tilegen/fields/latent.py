@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from tilegen.errors import InputError
 from tilegen.fields.counter import Stream, check_seed, normal_grid
 from tilegen.fields.prior import SITES_PER_CELL, Prior, Scale
 from tilegen.geometry.window import Window
@@ -83,13 +84,24 @@ class LatentField:
     Args:
         prior: the scales.
         seeds: one seed per batch element; a world has one, a training batch many.
+        scale_seeds: seeds of single scales that do not follow `seeds`, by the name of the scale.
+
+    Raises:
+        InputError: a seed is out of range, there is no such scale, or it has not as many seeds as the others.
     """
 
     prior: Prior
     seeds: tuple[int, ...]
+    scale_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for seed in self.seeds:
+        names = [scale.name for scale in self.prior.scales]
+        for name, seeds in self.scale_seeds.items():
+            if name not in names:
+                raise InputError(f"There is no scale {name!r}. This prior has {', '.join(names)}.")
+            if len(seeds) != len(self.seeds):
+                raise InputError(f"Scale {name!r} has {len(seeds)} seeds for {len(self.seeds)} fields.")
+        for seed in (*self.seeds, *(seed for seeds in self.scale_seeds.values() for seed in seeds)):
             check_seed(seed)
 
     def read(self, sites: Window, device: torch.device) -> Float32[Tensor, "batch channels rows cols"]:
@@ -98,11 +110,12 @@ class LatentField:
         return torch.cat(parts, dim=1)
 
     def _read_scale(self, part: int, scale: Scale, sites: Window, device: torch.device) -> Tensor:
+        seeds = self.scale_seeds.get(scale.name, self.seeds)
         if scale.sigma_cells is None:
-            vector = normal_grid(self.seeds, Stream.LATENT, part, scale.channels, Window.from_size(1, 1), device)
+            vector = normal_grid(seeds, Stream.LATENT, part, scale.channels, Window.from_size(1, 1), device)
             return vector.expand(-1, -1, *sites.shape)
         kernel = scale_kernel(scale.sigma_cells)
-        nodes = normal_grid(self.seeds, Stream.LATENT, part, scale.channels, kernel.nodes(sites), device)
+        nodes = normal_grid(seeds, Stream.LATENT, part, scale.channels, kernel.nodes(sites), device)
         along_cols = _filtered(nodes, kernel, sites.col0, sites.col1)
         along_rows = _filtered(along_cols.transpose(-1, -2), kernel, sites.row0, sites.row1)
         return along_rows.transpose(-1, -2)

@@ -42,6 +42,11 @@ class GeneratorConfig:
         return len(self.channels) - 1
 
     @property
+    def num_ws(self) -> int:
+        """How many w the synthesis network reads: one per 3x3 layer, and one for the last layer to the image."""
+        return 2 * self.top_level + 2
+
+    @property
     def cell_px(self) -> int:
         """Image pixels along one cell."""
         return 1 << self.top_level
@@ -55,7 +60,7 @@ class DiscriminatorConfig:
         crop_px: edge of a crop; 4 times a power of two.
         channels: features at each resolution from `crop_px` down to 4 pixels.
         num_bands: bands of a crop.
-        group_size: crops that share one minibatch statistic.
+        group_size: consecutive crops that share one minibatch statistic; of one chip, or of one world.
     """
 
     crop_px: int
@@ -86,7 +91,7 @@ GENERATOR_PRESETS: dict[str, GeneratorConfig] = {
 """Named architectures: channels from level 0 up, w_dim, mapping layers."""
 
 
-def preset_discriminator(generator: GeneratorConfig, crop_px: int) -> DiscriminatorConfig:
+def preset_discriminator(generator: GeneratorConfig, crop_px: int, group_size: int = 4) -> DiscriminatorConfig:
     """A discriminator as wide as the generator at the same resolution, doubling towards 4 px up to its widest level.
 
     Raises:
@@ -97,4 +102,6 @@ def preset_discriminator(generator: GeneratorConfig, crop_px: int) -> Discrimina
     widest, top = max(generator.channels), generator.channels[-1]
     num_resolutions = crop_px.bit_length() - 2
     channels = tuple(min(top << i, widest) for i in range(num_resolutions))
-    return DiscriminatorConfig(crop_px=crop_px, channels=channels, num_bands=len(generator.band_names))
+    return DiscriminatorConfig(
+        crop_px=crop_px, channels=channels, num_bands=len(generator.band_names), group_size=group_size
+    )

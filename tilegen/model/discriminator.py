@@ -35,14 +35,15 @@ class DiscriminatorBlock(nn.Module):
 
 
 def minibatch_std(x: Float[Tensor, "batch c rows cols"], group_size: int) -> Float[Tensor, "batch c+1 rows cols"]:
-    """Append the mean standard deviation over groups of crops as a channel (Karras et al. 2018, section 3)."""
+    """Append the mean standard deviation over groups of crops as a channel (Karras et al. 2018, section 3).
+
+    A group is `group_size` consecutive crops, or their greatest common divisor with the batch.
+    """
     batch, _, rows, cols = x.shape
-    group = min(group_size, batch)
-    if batch % group:
-        group = math.gcd(group, batch)
-    grouped = x.float().unflatten(0, (group, batch // group))
-    std = (grouped.var(dim=0, unbiased=False) + _EPS).sqrt().mean(dim=(1, 2, 3))
-    plane = std.repeat(group).view(batch, 1, 1, 1).expand(-1, 1, rows, cols)
+    group = math.gcd(group_size, batch)
+    grouped = x.float().unflatten(0, (batch // group, group))
+    std = (grouped.var(dim=1, unbiased=False) + _EPS).sqrt().mean(dim=(1, 2, 3))
+    plane = std.repeat_interleave(group).view(batch, 1, 1, 1).expand(-1, 1, rows, cols)
     return torch.cat([x, plane.to(x.dtype)], dim=1)
 
 

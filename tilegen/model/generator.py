@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
@@ -50,14 +52,29 @@ class Generator(nn.Module):
         seeds: tuple[int, ...],
         window: Window,
         *,
+        scale_seeds: Mapping[str, tuple[int, ...]] | None = None,
         truncation_psi: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> Float32[Tensor, "batch bands rows cols"]:
-        """The pixels of `window` in the worlds of `seeds`, nominally in [-1, 1]; a crop of the endless image."""
+        """The pixels of `window` in the worlds of `seeds`, nominally in [-1, 1]; a crop of the endless image.
+
+        Args:
+            seeds: one per world.
+            window: of the image.
+            scale_seeds: seeds of single scales of the latent, by name, where they are not those of the world.
+            truncation_psi: 1 as trained; smaller is more typical and less varied.
+            dtype: of the convolutions.
+        """
         plan = self.plan(window)
         device = self.synthesis.const.device
         prior = self.config.prior
-        z = LatentField(prior=prior, seeds=seeds).read(plan["sites"], device)
+        z = LatentField(prior=prior, seeds=seeds, scale_seeds=scale_seeds or {}).read(plan["sites"], device)
         content = ContentField(channels=prior.content_channels, seeds=seeds).read(plan["content"], device)
-        w = self.mapping(z, truncation_psi)
-        return self.synthesis(w, content, NoiseField(seeds=seeds), plan, dtype)
+        ws = self.for_all_layers(self.mapping(z, truncation_psi))
+        return self.synthesis(ws, content, NoiseField(seeds=seeds), plan, dtype)
+
+    def for_all_layers(
+        self, w: Float32[Tensor, "batch site_rows site_cols w_dim"]
+    ) -> Float32[Tensor, "num_ws batch site_rows site_cols w_dim"]:
+        """The same w for every layer of the synthesis network, without a copy."""
+        return w.expand(self.config.num_ws, *w.shape)

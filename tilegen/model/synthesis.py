@@ -137,19 +137,22 @@ class SynthesisNetwork(nn.Module):
 
     def forward(
         self,
-        w: Float32[Tensor, "batch site_rows site_cols w_dim"],
+        ws: Float32[Tensor, "num_ws batch site_rows site_cols w_dim"],
         content: Float32[Tensor, "batch c_content cell_rows cell_cols"],
         noise: NoiseField,
         plan: HaloPlan,
         dtype: torch.dtype,
     ) -> Float32[Tensor, "batch bands rows cols"]:
-        """The image of the plan's last window, nominally in [-1, 1]; convolutions run in `dtype`, channels last."""
+        """The image of the plan's last window, nominally in [-1, 1]; convolutions run in `dtype`, channels last.
+
+        Layer number i reads `ws[i]`; a layer to the image shares the w of the layer after it (StyleGAN2, Fig. 7b).
+        """
         x = (self.content(content) + self.const[:, None, None]).to(dtype, memory_format=torch.channels_last)
         image: Tensor | None = None
-        x = self.layers[0](x, w, noise, plan)
+        x = self.layers[0](x, ws[0], noise, plan)
         for block, to_image in enumerate(self.to_image):
             for layer in self.layers[2 * block + 1 : 2 * block + 3]:
-                x = layer(x, w, noise, plan)
-            image = to_image(x, w, image, plan)
+                x = layer(x, ws[layer.index], noise, plan)
+            image = to_image(x, ws[2 * block + 3], image, plan)
         assert image is not None  # there is at least one level above 0
         return image
