@@ -20,7 +20,7 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
-from tilegen.model.arithmetic import fixed_arithmetic
+from tilegen.model.arithmetic import chosen_device, fixed_arithmetic
 from tilegen.model.checkpoint import Card, load_generator, read_card, resolve_checkpoint
 from tilegen.model.generator import Generator
 from tilegen.model.pixels import as_uint8
@@ -222,24 +222,10 @@ def open_world(
         digest=card.digest,
         seed=seed,
         truncation_psi=truncation_psi,
-        device=_chosen_device(device),
+        device=chosen_device(device),
         dtype=dtype,
     )
     if res is None:
         unit_m = GeoReference(crs=crs, res=1.0).unit_m
         res = float(f"{card.resolution_m / unit_m:.6g}")
     return World(config, card, GeoReference(crs=crs, res=res))
-
-
-def _chosen_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        kind = ""
-    if kind not in {"cpu", "cuda"}:
-        raise InputError(f"Unknown device {device!r}. Choose auto, cpu, cuda or cuda:N.")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"There is no CUDA device for --device {device}. Use --device cpu.")
-    return device

@@ -17,17 +17,26 @@ from tilegen.errors import InputError, TrainingError
 from tilegen.geometry.window import Window
 from tilegen.model.checkpoint import load_generator, resolve_checkpoint
 from tilegen.training.config import TrainConfig
-from tilegen.training.loop import Schedule, continue_run, load_config, open_run, train
+from tilegen.training.folder import continue_run, load_config, open_run
+from tilegen.training.loop import Schedule, train
 from tilegen.training.state import TrainState
+from tilegen.training.step import Trainer
 
 ConfigOf = Callable[..., TrainConfig]
+CPU = torch.device("cpu")
 
 
 def run(folder: Path, config: TrainConfig, texture: Path, kimg: float) -> list[str]:
     lines: list[str] = []
-    schedule = Schedule(kimg=kimg, report_s=0.0)
-    train(open_run(folder, config), PackedDataset.open(texture), folder, schedule, report=lines.append)
+    go(folder, config, texture, Schedule(kimg=kimg, report_s=0.0, render_px=64), lines.append)
     return lines
+
+
+def go(
+    folder: Path, config: TrainConfig, texture: Path, schedule: Schedule, report: Callable[[str], None] = print
+) -> None:
+    dataset = PackedDataset.open(texture)
+    train(Trainer(open_run(folder, config, CPU), dataset), dataset, folder, schedule, report=report)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +66,7 @@ def test_a_run_leaves_a_checkpoint_of_the_average(texture: Path, finished: Path)
     assert (state.num_images, card.num_images) == (12, 12)
     assert card.resolution_m == PackedDataset.open(texture).card.resolution_m == 0.5
     assert card.about["train"] == to_dict(state.config)
-    assert set(card.about) == {"data", "licence", "attribution", "train", "train_before", "train_seconds"}
+    assert set(card.about) == {"data", "licence", "attribution", "stretches", "train", "train_before", "train_seconds"}
     for kept, average in zip(generator.parameters(), state.average.parameters(), strict=True):
         assert torch.equal(kept, average.half().float())
     assert generator((3,), Window.from_size(16, 16)).isfinite().all()
@@ -101,7 +110,7 @@ def test_a_run_that_is_done_does_no_more(texture: Path, config_of: ConfigOf, fin
 
 def test_a_limit_of_time_stops_a_run(texture: Path, config_of: ConfigOf, tmp_path: Path) -> None:
     schedule = Schedule(kimg=1000.0, minutes=1e-9)
-    train(open_run(tmp_path, config_of()), PackedDataset.open(texture), tmp_path, schedule)
+    go(tmp_path, config_of(), texture, schedule)
     assert TrainState.load(tmp_path / "state.safetensors").num_images == 0
 
 
@@ -117,7 +126,7 @@ def test_a_signal_ends_a_run_with_a_snapshot(
         signal.raise_signal(number)
 
     schedule = Schedule(kimg=1000.0, report_s=0.0)
-    train(open_run(tmp_path, config_of()), PackedDataset.open(texture), tmp_path, schedule, report=report)
+    go(tmp_path, config_of(), texture, schedule, report)
     assert signal.getsignal(number) == before
     assert len(lines) <= 2
     assert TrainState.load(tmp_path / "state.safetensors").num_images == 8
@@ -126,10 +135,10 @@ def test_a_signal_ends_a_run_with_a_snapshot(
 def test_a_failed_run_leaves_the_last_snapshot_as_it_was(texture: Path, config_of: ConfigOf, tmp_path: Path) -> None:
     run(tmp_path, config_of(), texture, kimg=0.004)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    state = open_run(tmp_path, config_of())
+    state, dataset = open_run(tmp_path, config_of(), CPU), PackedDataset.open(texture)
     state.discriminator.out.weight.data.fill_(float("inf"))
     with pytest.raises(TrainingError, match="not finite after 4 images"):
-        train(state, PackedDataset.open(texture), tmp_path, Schedule(kimg=1.0))
+        train(Trainer(state, dataset), dataset, tmp_path, Schedule(kimg=1.0))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -140,7 +149,7 @@ def test_a_failed_run_leaves_the_last_snapshot_as_it_was(texture: Path, config_o
 def test_a_run_of_other_settings_is_not_touched(config_of: ConfigOf, finished: Path, change: dict) -> None:
     before = (finished / "run.json").read_bytes()
     with pytest.raises(TrainingError, match=r"holds a run with other settings or data\. Give another --out"):
-        open_run(finished, config_of(**change))
+        open_run(finished, config_of(**change), CPU)
     assert (finished / "run.json").read_bytes() == before
 
 
@@ -149,7 +158,7 @@ def test_a_truncated_state_is_refused(config_of: ConfigOf, finished: Path, tmp_p
     (tmp_path / "run.json").write_bytes((finished / "run.json").read_bytes())
     (tmp_path / "state.safetensors").write_bytes((finished / "state.safetensors").read_bytes()[:kept])
     with pytest.raises(TrainingError, match="not a whole training state"):
-        open_run(tmp_path, config_of())
+        open_run(tmp_path, config_of(), CPU)
 
 
 def test_a_run_knows_its_config(config_of: ConfigOf, finished: Path, tmp_path: Path) -> None:
@@ -160,13 +169,15 @@ def test_a_run_knows_its_config(config_of: ConfigOf, finished: Path, tmp_path: P
 
 def test_a_run_can_go_on_elsewhere_under_other_settings(config_of: ConfigOf, finished: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
-    continue_run(finished, new, lr=0.001, batch=8)
-    state = open_run(new, config_of(lr=0.001, batch=8))
+    other = config_of(lr=0.001, batch=8)
+    continue_run(finished, new, other)
+    state = open_run(new, other, CPU)
     assert state.num_images == 12
-    continue_run(tmp_path / "nowhere", new, lr=0.5)  # there is a run already
+    assert state.history == ({"until_num_images": 12, "lr": 0.002, "batch": 4},)
+    continue_run(tmp_path / "nowhere", new, config_of(lr=0.5))  # there is a run already
     assert load_config(new).lr == 0.001
-    with pytest.raises(TrainingError, match="not a whole training state"):
-        continue_run(tmp_path / "nowhere", tmp_path / "other")
+    with pytest.raises(TrainingError, match="holds no training run"):
+        continue_run(tmp_path / "nowhere", tmp_path / "other", other)
 
 
 @pytest.mark.parametrize(

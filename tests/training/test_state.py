@@ -13,15 +13,15 @@ from tilegen.data.dataset import PackedDataset
 from tilegen.errors import TrainingError
 from tilegen.training.config import TrainConfig
 from tilegen.training.state import TrainState
-from tilegen.training.step import train_step
+from tilegen.training.step import Trainer
 
 ConfigOf = Callable[..., TrainConfig]
 
 
 def advance(state: TrainState, texture: Path, steps: int) -> TrainState:
-    dataset = PackedDataset.open(texture)
+    trainer = Trainer(state, PackedDataset.open(texture))
     for _ in range(steps):
-        train_step(state, dataset, rank=0)
+        trainer.step()
     return state
 
 

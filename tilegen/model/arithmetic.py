@@ -1,4 +1,4 @@
-"""One arithmetic for all rendering, whatever the caller has set in torch (docs/adr/0005)."""
+"""Where and how tensors are computed: the device, and one arithmetic for all rendering (docs/adr/0005)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from tilegen.errors import InputError
 
 
 class _Pin:
@@ -50,3 +52,22 @@ def fixed_arithmetic(device: torch.device) -> Iterator[None]:
             yield
     finally:
         _PIN.leave()
+
+
+def chosen_device(device: str) -> str:
+    """A device that is there: "auto" is CUDA if there is any; "cpu", "cuda" and "cuda:N" are themselves.
+
+    Raises:
+        InputError: the device does not exist.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in {"cpu", "cuda"}:
+        raise InputError(f"Unknown device {device!r}. Choose auto, cpu, cuda or cuda:N.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"There is no CUDA device for --device {device}. Use --device cpu.")
+    return device

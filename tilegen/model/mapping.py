@@ -43,16 +43,16 @@ class MappingNetwork(nn.Module):
     def forward(
         self, z: Float32[Tensor, "batch z_dim rows cols"], truncation_psi: float = 1.0
     ) -> Float32[Tensor, "batch rows cols w_dim"]:
-        """w at each site, channels last; `truncation_psi` < 1 pulls it towards `w_avg` (StyleGAN, appendix B).
-
-        In training mode `w_avg` follows the mean of w.
-        """
+        """w at each site, channels last; `truncation_psi` < 1 pulls it towards `w_avg` (StyleGAN, appendix B)."""
         x = z.permute(0, 2, 3, 1)
         x = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + _EPS)
         for layer in self.layers:
             x = activated(layer(x))
-        if self.training:
-            self.w_avg.lerp_(x.detach().mean(dim=(0, 1, 2)), 1 - _W_AVG_DECAY)
         if truncation_psi == 1.0:
             return x
         return torch.lerp(self.w_avg, x, truncation_psi)
+
+    @torch.no_grad()
+    def follow(self, mean_w: Float32[Tensor, "w_dim"]) -> None:
+        """Move `w_avg` a step towards the mean w of a training batch."""
+        self.w_avg.lerp_(mean_w, 1 - _W_AVG_DECAY)

@@ -151,8 +151,8 @@ class SynthesisNetwork(nn.Module):
         image: Tensor | None = None
         x = self.layers[0](x, ws[0], noise, plan)
         for block, to_image in enumerate(self.to_image):
-            for layer in self.layers[2 * block + 1 : 2 * block + 3]:
-                x = layer(x, ws[layer.index], noise, plan)
+            for number, layer in enumerate(self.layers[2 * block + 1 : 2 * block + 3], start=2 * block + 1):
+                x = layer(x, ws[number], noise, plan)
             image = to_image(x, ws[2 * block + 3], image, plan)
         assert image is not None  # there is at least one level above 0
         return image

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import signal
 import time
@@ -12,186 +10,152 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 
-from tilegen.atomic import write_atomically
-from tilegen.config import from_dict, to_dict
 from tilegen.data.dataset import PackedDataset
-from tilegen.errors import DataError, InputError, TrainingError
-from tilegen.model.checkpoint import save_generator
-from tilegen.training.config import TrainConfig
+from tilegen.errors import InputError
+from tilegen.training.folder import export_shards
+from tilegen.training.monitor import Monitor
 from tilegen.training.parallel import agreed
-from tilegen.training.sheets import save_sheet
+from tilegen.training.snapshot import Score, save_snapshot
 from tilegen.training.state import TrainState
-from tilegen.training.step import train_step
+from tilegen.training.step import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When to stop and when to report. Not part of the run's identity: a resumed run may have another one.
+    """When to stop, when to report and what to leave. Not part of the run's identity: a resumed run may have another.
 
     Args:
         kimg: stop after this many thousand images in all.
-        minutes: stop after this many minutes of this call; None for no limit.
+        minutes: stop after this many minutes of this call, the last snapshot included; None for no limit.
         report_s: seconds between two lines of progress.
         snapshot_s: seconds between two snapshots; there is one at the end in any case.
+        render_px: edge of the large render of each snapshot; 0 for none.
+        tensorboard: write event files beside log.jsonl.
+        shards: at the end, leave small shards from which the run can be continued elsewhere.
     """
 
     kimg: float
     minutes: float | None = None
     report_s: float = 20.0
     snapshot_s: float = 300.0
+    render_px: int = 2048
+    tensorboard: bool = False
+    shards: bool = False
 
     def __post_init__(self) -> None:
         minutes = 1.0 if self.minutes is None else self.minutes
         if not all(math.isfinite(limit) and limit > 0 for limit in (self.kimg, minutes, self.snapshot_s)):
             raise InputError("--kimg, --minutes and --snapshot-minutes must be positive and finite.")
-
-
-def open_run(folder: Path, config: TrainConfig) -> TrainState:
-    """A new run in `folder`, or the one that lies there, if it has the same config.
-
-    Raises:
-        TrainingError: the folder holds a run of another config, or a state that cannot be read.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    described, state_path = json.dumps(to_dict(config), indent=1), folder / "state.safetensors"
-    config_path = folder / "run.json"
-    if config_path.exists() and config_path.read_text() != described:
-        raise TrainingError(f"{folder} holds a run with other settings or data. Give another --out to start a new one.")
-    if state_path.exists():
-        if not config_path.exists():
-            raise TrainingError(f"{folder} holds a training state without its run.json. Give another --out.")
-        return TrainState.load(state_path)
-    write_atomically(config_path, described.encode())
-    return TrainState.new(config)
-
-
-def load_config(folder: Path) -> TrainConfig:
-    """The config of the run in `folder`.
-
-    Raises:
-        TrainingError: there is none.
-    """
-    try:
-        return from_dict(TrainConfig, json.loads((folder / "run.json").read_text()))
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder} holds no training run ({error}).") from None
-
-
-def continue_run(old: Path, new: Path, **changes: Any) -> None:
-    """Begin a run in `new` where the run in `old` stands, with some fields of its config changed.
-
-    Does nothing if there is a run in `new` already.
-
-    Raises:
-        TrainingError: `old` holds no whole state.
-    """
-    if (new / "state.safetensors").exists():
-        return
-    state = TrainState.load(old / "state.safetensors")
-    before = {name: getattr(state.config, name) for name in changes}
-    state = TrainState.load(old / "state.safetensors", dataclasses.replace(state.config, **changes))
-    state.history += ({"until_num_images": state.num_images} | before,)
-    new.mkdir(parents=True, exist_ok=True)
-    write_atomically(new / "run.json", json.dumps(to_dict(state.config), indent=1).encode())
-    state.save(new / "state.safetensors")
+        if not 0 <= self.render_px <= 1 << 14:
+            raise InputError(f"--render-px goes from 0 to {1 << 14}, got {self.render_px}.")
 
 
 def train(
-    state: TrainState,
+    trainer: Trainer,
     dataset: PackedDataset,
     folder: Path,
     schedule: Schedule,
     *,
-    rank: int = 0,
+    score: Score | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Train until `schedule` says stop, or until SIGTERM or Ctrl-C: in each case with a snapshot.
 
-    Process 0 decides, reports and writes; the others (`rank` > 0) follow.
+    The leading process decides, reports and writes; the others call `follow`.
     """
-    stop = _StopSignal() if rank == 0 else None
-    started, start_images, start_seconds = time.monotonic(), state.num_images, state.seconds
-    last_report = last_snapshot = started
-    sums: dict[str, list[float]] = defaultdict(list)
-    try:
+    state = trainer.state
+    with _StopSignal() as stop, Monitor(folder, tensorboard=schedule.tensorboard, num_images=state.num_images) as log:
+        clock, last_snapshot = _Clock(state, schedule), time.monotonic()
+        sums: dict[str, list[float]] = defaultdict(list)
         while True:
-            now = time.monotonic()
-            state.seconds = start_seconds + now - started
-            spent = schedule.minutes is not None and now - started >= 60 * schedule.minutes
-            done = agreed(spent or state.num_images >= 1000 * schedule.kimg or (stop is not None and stop.seen))
-            if rank == 0 and sums and (done or now - last_report >= schedule.report_s):
-                rate = (now - started) / max(state.num_images - start_images, 1)
-                report(_report(state, folder, sums, rate, schedule))
-                last_report = now
-            if rank == 0 and (done or now - last_snapshot >= schedule.snapshot_s):
-                save_snapshot(state, dataset, folder)
-                last_snapshot = now
+            done = agreed(stop.seen or clock.is_over(), state.device)
+            if sums and (done or clock.report_is_due()):
+                report(_report(state, log, sums, clock))
+            if done or time.monotonic() - last_snapshot >= schedule.snapshot_s:
+                started = time.monotonic()
+                scores = save_snapshot(state, dataset, folder, log, render_px=schedule.render_px, score=score)
+                last_snapshot = time.monotonic()
+                clock.snapshot_took(last_snapshot - started)
+                if scores:
+                    report(f"{state.num_images / 1000:8.1f} kimg  " + _listed(scores))
             if done:
-                return
-            for name, value in train_step(state, dataset, rank).items():
+                break
+            for name, value in trainer.step().items():
                 sums[name].append(value)
-    finally:
-        if stop is not None:
-            stop.restore()
+    if schedule.shards:
+        export_shards(state, folder)
 
 
-def resolution_m(dataset: PackedDataset) -> float:
-    """Ground size of a pixel of the dataset, metres.
-
-    Raises:
-        DataError: the dataset does not know it, so neither would the model.
-    """
-    if dataset.card.resolution_m is None:
-        raise DataError("The dataset does not know its ground size. Pack it again with --resolution-m.")
-    return dataset.card.resolution_m
+def follow(trainer: Trainer) -> None:
+    """Take part in the steps of the leading process until it says stop."""
+    while not agreed(False, trainer.state.device):
+        trainer.step()
 
 
-def save_snapshot(state: TrainState, dataset: PackedDataset, folder: Path) -> None:
-    """The averaged generator as a checkpoint, a sample sheet, and last the state to resume from."""
-    card = dataset.card
-    about = {
-        "data": list(card.sources),
-        "licence": card.licence,
-        "attribution": card.attribution,
-        "train": to_dict(state.config),
-        "train_before": list(state.history),
-        "train_seconds": round(state.seconds),
-    }
-    save_generator(
-        folder / "model.safetensors",
-        state.average,
-        num_images=state.num_images,
-        resolution_m=resolution_m(dataset),
-        about=about,
-    )
-    dtype = torch.bfloat16 if state.config.bfloat16 else torch.float32
-    save_sheet(folder / "sheets" / f"{state.num_images // 1000:06d}.png", state.average, dtype)
-    state.save(folder / "state.safetensors")
+class _Clock:
+    """How long this call has trained, how fast, and when it must end."""
+
+    def __init__(self, state: TrainState, schedule: Schedule) -> None:
+        self._state, self._schedule = state, schedule
+        self._started = self._last_report = time.monotonic()
+        self._start_images, self._start_seconds = state.num_images, state.seconds
+        self._snapshot_s = 0.0
+
+    def snapshot_took(self, seconds: float) -> None:
+        """The next one will take as long: it belongs to the minutes that the user has."""
+        self._snapshot_s = seconds
+
+    def is_over(self) -> bool:
+        """Whether the images or the minutes are used up. Brings the state's own clock up to date."""
+        spent_s = time.monotonic() - self._started
+        self._state.seconds = self._start_seconds + spent_s
+        minutes = self._schedule.minutes
+        late = minutes is not None and spent_s + self._snapshot_s >= 60 * minutes
+        return late or self._state.num_images >= 1000 * self._schedule.kimg
+
+    def report_is_due(self) -> bool:
+        """Whether `report_s` have passed since the last time that the answer was yes."""
+        if time.monotonic() - self._last_report < self._schedule.report_s:
+            return False
+        self._last_report = time.monotonic()
+        return True
+
+    def seconds_per_image(self) -> float:
+        """Of this call, snapshots included."""
+        return (time.monotonic() - self._started) / max(self._state.num_images - self._start_images, 1)
+
+    def left_s(self) -> float:
+        """Until the end, at this pace."""
+        images = max(1000 * self._schedule.kimg - self._state.num_images, 0)
+        left_s = images * self.seconds_per_image()
+        if self._schedule.minutes is None:
+            return left_s
+        return min(left_s, max(60 * self._schedule.minutes - (time.monotonic() - self._started), 0))
 
 
-def _report(
-    state: TrainState, folder: Path, sums: dict[str, list[float]], seconds_per_image: float, schedule: Schedule
-) -> str:
-    """Append the means since the last report to log.jsonl and empty them; returns the line for the terminal."""
+def _report(state: TrainState, log: Monitor, sums: dict[str, list[float]], clock: _Clock) -> str:
+    """Log the means since the last report and empty them; returns the line for the terminal."""
     means = {name: sum(values) / len(values) for name, values in sums.items()}
     sums.clear()
-    means["noise_rms"] = _noise_rms(state)
-    record: dict[str, Any] = {"num_images": state.num_images, "seconds": round(state.seconds, 1)}
-    with (folder / "log.jsonl").open("a") as file:
-        file.write(json.dumps(record | {name: round(value, 5) for name, value in means.items()}) + "\n")
-    left_s = max(1000 * schedule.kimg - state.num_images, 0) * seconds_per_image
-    if schedule.minutes is not None:
-        left_s = min(left_s, 60 * schedule.minutes)
-    eta = f"{int(left_s) // 3600}:{int(left_s) // 60 % 60:02d} h"
+    means |= {"noise_rms": _noise_rms(state), "augment_p": state.augment_p}
+    log.scalars(state.num_images, state.seconds, means)
+    left_s = int(clock.left_s())
+    shown = {name: means[name] for name in _SHOWN if name in means}
     return (
-        f"{state.num_images / 1000:8.1f} kimg  {1000 * seconds_per_image:5.1f} s/kimg  ETA {eta}  "
-        f"D(real) {means['logit_real']:+.2f}  D(fake) {means['logit_fake']:+.2f}  sign {means['sign_real']:+.2f}  "
-        f"R1 {means.get('r1', float('nan')):.3f}  G {means['loss_g']:.2f}  noise {means['noise_rms']:.3f}"
+        f"{state.num_images / 1000:8.1f} kimg  {1000 * clock.seconds_per_image():5.1f} s/kimg  "
+        f"ETA {left_s // 3600}:{left_s // 60 % 60:02d} h  " + _listed(shown)
     )
+
+
+_SHOWN = ("logit_real", "logit_fake", "sign_real", "r1", "loss_g", "lattice", "noise_rms", "augment_p")
+"""What the terminal shows; the log has all."""
+
+
+def _listed(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 @torch.no_grad()
@@ -206,11 +170,14 @@ class _StopSignal:
 
     def __init__(self) -> None:
         self.seen = False
+
+    def __enter__(self) -> _StopSignal:
         self._previous = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.seen = True
-
-    def restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)

@@ -1,23 +1,24 @@
-"""Data-parallel processes on one machine: each takes a share of the batch, gradients are averaged (gloo)."""
+"""Data-parallel processes: each takes a share of the batch, torch's DDP averages the gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-_TIMEOUT = timedelta(minutes=5)
-"""A process that says nothing for so long is dead; a step takes seconds."""
+_TIMEOUT = timedelta(minutes=10)
+"""A process that says nothing for so long is dead; a step takes seconds, a snapshot with its scores minutes."""
 
 
-def join(rank: int, num_processes: int, rendezvous: str) -> None:
+def join(rank: int, num_processes: int, rendezvous: str, device: torch.device) -> None:
     """Enter the group of `num_processes`; `rendezvous` is a file that all of them see. Nothing to do for one."""
     if num_processes > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(
-            "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=num_processes, timeout=_TIMEOUT
+            backend, init_method=f"file://{rendezvous}", rank=rank, world_size=num_processes, timeout=_TIMEOUT
         )
 
 
@@ -27,23 +28,30 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def distributed(module: nn.Module) -> nn.Module:
+    """The module itself, or one that averages its gradients over the processes in each backward pass."""
+    return DistributedDataParallel(module) if dist.is_initialized() else module
+
+
 @torch.no_grad()
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over the processes, in one message."""
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; the tensor itself for one."""
     if not dist.is_initialized():
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total
 
 
-def agreed(flag: bool) -> bool:
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes."""
+    return sum_over_processes(values) / (dist.get_world_size() if dist.is_initialized() else 1)
+
+
+def agreed(flag: bool, device: torch.device) -> bool:
     """The first process's `flag`, known to all: they stop together or not at all."""
     if not dist.is_initialized():
         return flag
-    message = torch.tensor([flag])
+    message = torch.tensor([flag], device=device)
     dist.broadcast(message, src=0)
     return bool(message.item())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import multiprocessing
 import os
 import signal
@@ -17,63 +18,104 @@ from tilegen.config import from_dict, to_dict
 from tilegen.data.dataset import PackedDataset
 from tilegen.errors import InputError, TrainingError
 from tilegen.model.config import GENERATOR_PRESETS, preset_discriminator
-from tilegen.training.config import TrainConfig
-from tilegen.training.loop import Schedule, open_run, resolution_m, train
+from tilegen.training.config import SamplingConfig, TrainConfig
+from tilegen.training.folder import load_config, open_run
+from tilegen.training.loop import Schedule, follow, train
 from tilegen.training.parallel import join, leave
+from tilegen.training.snapshot import Score, resolution_m
+from tilegen.training.state import TrainState
+from tilegen.training.step import Trainer
+
+_GROUP_SIZE = 4
+"""Crops that share a minibatch statistic, where the share of a process is a multiple of it (StyleGAN2)."""
+
+_SAMPLING = {field.name for field in dataclasses.fields(SamplingConfig)}
 
 
-def configured(data: Path, *, preset: str, crop_px: int, num_processes: int | None, **options: Any) -> TrainConfig:
-    """The config of a run on the packed dataset `data`; `options` are other fields of `TrainConfig`.
+def configured(
+    data: Path,
+    *,
+    preset: str,
+    crop_px: int,
+    num_processes: int | None = None,
+    device: str = "cpu",
+    batch: int = TrainConfig.batch,
+    **options: Any,
+) -> TrainConfig:
+    """The config of a new run on the packed dataset `data`; `options` are fields of `TrainConfig` or its sampling.
 
     Raises:
         InputError: an unknown preset or a value out of range. DataError: the dataset cannot be used.
     """
     if preset not in GENERATOR_PRESETS:
         raise InputError(f"Unknown preset {preset!r}. Choose one of {', '.join(GENERATOR_PRESETS)}.")
-    dataset = PackedDataset.open(data, split="train")
-    dataset.num_positions(crop_px)
-    resolution_m(dataset)
-    generator = GENERATOR_PRESETS[preset]
-    if dataset.num_bands != len(generator.band_names):
-        names = tuple(f"band {i + 1}" for i in range(dataset.num_bands))
-        generator = dataclasses.replace(generator, band_names=names)
-    return TrainConfig(
+    dataset = _usable(data, crop_px)
+    generator = dataclasses.replace(GENERATOR_PRESETS[preset], band_names=dataset.band_names)
+    places = torch.cuda.device_count() if device == "cuda" else min(2, os.cpu_count() or 1)
+    num_processes = num_processes or (places if batch % places == 0 else 1)
+    config = TrainConfig(
         generator=generator,
-        discriminator=preset_discriminator(generator, crop_px),
+        discriminator=preset_discriminator(generator, crop_px, math.gcd(_GROUP_SIZE, max(batch // num_processes, 1))),
         dataset_digest=dataset.digest,
-        num_processes=num_processes or min(2, os.cpu_count() or 1),
-        **options,
+        num_processes=num_processes,
+        batch=batch,
     )
+    return _with(config, options)
+
+
+def continued(start: Path, data: Path, **options: Any) -> TrainConfig:
+    """The config of the run in `start` going on on the packed dataset `data`, with `options` changed.
+
+    Raises:
+        TrainingError: there is no run. InputError: a value out of range. DataError: the dataset cannot be used.
+    """
+    if given := {"preset", "crop_px"} & set(options):
+        raise InputError(f"A run that goes on keeps its networks: give no --{min(given).replace('_', '-')}.")
+    config = load_config(start)
+    dataset = _usable(data, config.discriminator.crop_px)
+    if dataset.band_names != config.generator.band_names:
+        raise InputError(
+            f"The run in {start} paints {', '.join(config.generator.band_names)}, the data have "
+            f"{', '.join(dataset.band_names)}. Start a new run."
+        )
+    return _with(config, {"dataset_digest": dataset.digest} | options)
 
 
 def run_training(
-    config: TrainConfig, data: Path, folder: Path, schedule: Schedule, report: Callable[[str], None] = print
+    config: TrainConfig,
+    data: Path,
+    folder: Path,
+    schedule: Schedule,
+    *,
+    device: str = "cpu",
+    score: Score | None = None,
+    report: Callable[[str], None] = print,
 ) -> None:
     """Train in `folder` on the packed dataset `data`, resuming what lies there; see `loop.train`.
 
-    Several processes with one thread each are faster on CPU cores than one process with several threads.
+    Several processes with one thread each are faster on CPU cores than one process with several threads. On "cuda",
+    process number i takes GPU number i.
 
     Raises:
         TrainingError: the folder holds another run, a loss is not finite, or a process died.
     """
-    dataset = PackedDataset.open(data, split="train")
-    state = open_run(folder, config)
     with tempfile.TemporaryDirectory() as shared:
         rendezvous = str(Path(shared) / "rendezvous")
         context = multiprocessing.get_context("spawn")
         followers = [
-            context.Process(
-                target=_follow, args=(rank, to_dict(config), data, folder, schedule, rendezvous), daemon=True
-            )
+            context.Process(target=_follow, args=(rank, to_dict(config), data, folder, rendezvous, device), daemon=True)
             for rank in range(1, config.num_processes)
         ]
+        # Opened before the others start: only this process writes a new run's config.
+        state = _opened(0, config, folder, device)
         for follower in followers:
             follower.start()
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            join(0, config.num_processes, rendezvous)
-            train(state, dataset, folder, schedule, report=report)
+            join(0, config.num_processes, rendezvous, state.device)
+            dataset = PackedDataset.open(data, split="train")
+            train(Trainer(state, dataset), dataset, folder, schedule, score=score, report=report)
             for follower in followers:
                 follower.join(timeout=60)
         except RuntimeError as error:
@@ -87,12 +129,37 @@ def run_training(
                 follower.kill()
 
 
-def _follow(rank: int, config: dict, data: Path, folder: Path, schedule: Schedule, rendezvous: str) -> None:  # type: ignore[type-arg]
+def _opened(rank: int, config: TrainConfig, folder: Path, device: str) -> TrainState:
+    """The state of the run on the device of this process."""
+    place = torch.device(device, rank) if device == "cuda" else torch.device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    return open_run(folder, config, place)
+
+
+def _follow(rank: int, config: dict, data: Path, folder: Path, rendezvous: str, device: str) -> None:  # type: ignore[type-arg]
     """A process that takes its share of each batch and leaves decisions to process 0."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     run = from_dict(TrainConfig, config)
-    join(rank, run.num_processes, rendezvous)
-    train(open_run(folder, run), PackedDataset.open(data, split="train"), folder, schedule, rank=rank)
+    state = _opened(rank, run, folder, device)
+    join(rank, run.num_processes, rendezvous, state.device)
+    follow(Trainer(state, PackedDataset.open(data, split="train"), rank))
     leave()
+
+
+def _usable(data: Path, crop_px: int) -> PackedDataset:
+    """The training chips of `data`, if crops of them make a model."""
+    dataset = PackedDataset.open(data, split="train")
+    dataset.num_positions(crop_px)
+    resolution_m(dataset)
+    return dataset
+
+
+def _with(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
+    sampling = dataclasses.replace(
+        config.sampling, **{name: value for name, value in options.items() if name in _SAMPLING}
+    )
+    own = {name: value for name, value in options.items() if name not in _SAMPLING}
+    return dataclasses.replace(config, sampling=sampling, **own)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
@@ -22,10 +22,15 @@ from tilegen.training.config import TrainConfig
 
 _METADATA_KEY = "tilegen_train_state"
 
+_CPU = torch.device("cpu")
+
+_COUNTERS = ("num_images", "seconds", "augment_p", "sign_sum", "path_length_mean", "history")
+"""What a state holds beside networks and optimisers."""
+
 
 @dataclass
 class TrainState:
-    """Networks, their average, optimisers and counters. All randomness is a function of `num_images`."""
+    """Networks, their average, optimisers and counters. All randomness is a function of config and `num_images`."""
 
     config: TrainConfig
     generator: Generator
@@ -35,24 +40,31 @@ class TrainState:
     adam_d: torch.optim.Adam
     num_images: int = 0
     seconds: float = 0.0
+    augment_p: float = 0.0  # probability of each augmentation
+    sign_sum: float = 0.0  # of D(real), over the steps since that probability was last changed
+    path_length_mean: float = 0.0
     history: tuple[dict[str, Any], ...] = ()  # what was changed on the way, and after how many images
 
     @classmethod
-    def new(cls, config: TrainConfig) -> TrainState:
+    def new(cls, config: TrainConfig, device: torch.device = _CPU) -> TrainState:
         """A fresh state; the weights are a function of `config.seed`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             generator, discriminator = Generator(config.generator), Discriminator(config.discriminator)
-        # Lazy regularisation: one extra term every k steps keeps the same effective rate (StyleGAN2, section 4.1).
-        lazy = config.r1_interval / (config.r1_interval + 1)
+        generator, discriminator = generator.to(device), discriminator.to(device)
         return cls(
             config=config,
             generator=generator,
             discriminator=discriminator,
             average=copy.deepcopy(generator).eval().requires_grad_(False),
-            adam_g=torch.optim.Adam(generator.parameters(), lr=config.lr, betas=(0.0, 0.99)),
-            adam_d=torch.optim.Adam(discriminator.parameters(), lr=config.lr * lazy, betas=(0.0, 0.99**lazy)),
+            adam_g=_adam(generator, config.lr, config.path_length_interval if config.path_length_weight else None),
+            adam_d=_adam(discriminator, config.lr, config.r1_interval),
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.generator.synthesis.const.device
 
     def save(self, path: Path) -> None:
         """Write the whole state atomically.
@@ -66,17 +78,12 @@ class TrainState:
                 f"{broken[0]} is not finite after {self.num_images} images. Lower --lr or raise --r1-gamma; "
                 "the last snapshot is intact."
             )
-        metadata = {
-            "config": to_dict(self.config),
-            "num_images": self.num_images,
-            "seconds": self.seconds,
-            "history": self.history,
-        }
+        metadata = {"config": to_dict(self.config)} | self.counters()
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         write_atomically(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
 
     @classmethod
-    def load(cls, path: Path, config: TrainConfig | None = None) -> TrainState:
+    def load(cls, path: Path, config: TrainConfig | None = None, device: torch.device = _CPU) -> TrainState:
         """The state that `save` wrote; with `config`, the same networks going on under other settings.
 
         Raises:
@@ -86,15 +93,24 @@ class TrainState:
             with safe_open(path, "pt") as file:
                 metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
             tensors = load_file(path)
-            state = cls.new(config or from_dict(TrainConfig, metadata["config"]))
+            state = cls.new(config or from_dict(TrainConfig, metadata["config"]), device)
             state._restore(tensors)
-            state.num_images, state.seconds = metadata["num_images"], metadata["seconds"]
-            state.history = tuple(metadata["history"])
+            state.set_counters(metadata)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 f"{path} is not a whole training state ({error}). Start again in another --out."
             ) from None
         return state
+
+    def counters(self) -> dict[str, Any]:
+        """All but config, networks and optimisers, as JSON values."""
+        return {name: getattr(self, name) for name in _COUNTERS}
+
+    def set_counters(self, values: dict[str, Any]) -> None:
+        """Take what `counters` gave; KeyError if something is missing."""
+        for name in _COUNTERS:
+            setattr(self, name, values[name])
+        self.history = tuple(self.history)
 
     def _parts(self) -> dict[str, dict[str, Tensor]]:
         return {
@@ -116,6 +132,13 @@ class TrainState:
             values = parts.get("adam_g" if optimiser is self.adam_g else "adam_d", {})
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": _nested(values), "param_groups": groups})
+
+
+def _adam(network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:
+    """Adam with beta1 0 and beta2 0.99. With an extra term every `interval` steps, both rate and beta2 are those of
+    that many steps in `interval` + 1, so that the effective ones stay the same (StyleGAN2, section 4.1)."""
+    lazy = 1.0 if interval is None else interval / (interval + 1)
+    return torch.optim.Adam(network.parameters(), lr=lr * lazy, betas=(0.0, 0.99**lazy))
 
 
 def _flat(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:

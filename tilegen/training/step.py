@@ -1,87 +1,170 @@
-"""One training step: a batch of real crops, a batch of windows of endless planes, one update of each network."""
+"""One training step: real crops against windows of endless planes, one update of each network and of the average."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from tilegen.data.dataset import PackedDataset
 from tilegen.errors import TrainingError
-from tilegen.geometry.window import Window
 from tilegen.model.ema import ema_beta, ema_update
-from tilegen.model.pixels import as_image
-from tilegen.training.loss import discriminator_loss, generator_loss, r1_penalty
-from tilegen.training.parallel import average_gradients
+from tilegen.training.ada import next_probability
+from tilegen.training.augment import Augmentations, augmented
+from tilegen.training.batch import Batch, sample_batch
+from tilegen.training.lattice import lattice_penalty
+from tilegen.training.loss import GAMES, gradient_penalty, path_lengths
+from tilegen.training.painter import Painter
+from tilegen.training.parallel import distributed, mean_over_processes, sum_over_processes
 from tilegen.training.state import TrainState
 
-_FARTHEST_PX = 1 << 30
-"""Training windows lie within this distance of the origin."""
+_ADA_INTERVAL = 4
+"""Steps between two changes of the probability of augmentation (StyleGAN2-ADA)."""
+
+_PATH_LENGTH_DECAY = 0.01
+"""Share of the new in the mean path length (StyleGAN2, appendix B)."""
+
+Scalars = dict[str, Tensor]
 
 
-def sample_worlds(rng: np.random.Generator, batch: int, crop_px: int) -> tuple[tuple[int, ...], Window]:
-    """Fresh worlds, and one window for all of them at a random place, so at a random phase within its cells.
+class Trainer:
+    """Advances a state step by step, as one of the processes that share each batch.
 
-    Training seeds have their highest bit set: no world that a user is likely to ask for was seen in training.
+    Args:
+        state: what learns.
+        dataset: what it learns from.
+        rank: number of this process.
     """
-    seeds = tuple(int(seed) | 1 << 63 for seed in rng.integers(0, 1 << 63, size=batch))
-    row0, col0 = (int(start) for start in rng.integers(-_FARTHEST_PX, _FARTHEST_PX, size=2))
-    return seeds, Window.from_size(crop_px, crop_px, row0=row0, col0=col0)
 
+    def __init__(self, state: TrainState, dataset: PackedDataset, rank: int = 0) -> None:
+        self.state = state
+        self._dataset = dataset
+        self._rank = rank
+        self._game = GAMES[state.config.loss]
+        self._painter = distributed(Painter(state.generator))
+        self._judge = distributed(state.discriminator)
+        self._dtype = torch.bfloat16 if state.config.bfloat16 else torch.float32
 
-def train_step(state: TrainState, dataset: PackedDataset, rank: int) -> dict[str, float]:
-    """Update D, then G on the same fakes, then the average. Returns scalars to log.
+    def step(self) -> dict[str, float]:
+        """Update D, then G on the same fakes, then the average. Returns scalars to log, means over all processes.
 
-    Raises:
-        TrainingError: a loss is not finite.
-    """
-    config = state.config
-    share, dtype = config.batch // config.num_processes, torch.bfloat16 if config.bfloat16 else torch.float32
-    rng = np.random.default_rng([config.seed, state.num_images, rank])
-    real = as_image(dataset.crops(rng, crop_px=config.discriminator.crop_px, batch=share, dihedral=True))
-    seeds, window = sample_worlds(rng, share, config.discriminator.crop_px)
-
-    fake = state.generator(seeds, window, dtype=dtype)
-    scalars = _update_discriminator(state, real, fake.detach(), dtype)
-    scalars |= _update_generator(state, fake, dtype)
-    # Gradients are averaged, so what breaks one process reaches process 0 with the next step: it speaks for all.
-    if rank == 0 and not all(np.isfinite(value) for value in scalars.values()):
-        raise TrainingError(
-            f"A loss is not finite after {state.num_images} images: {scalars}. Lower --lr or raise --r1-gamma; "
-            "the last snapshot is intact."
+        Raises:
+            TrainingError: a scalar is not finite. The state has changed, and must not be saved.
+        """
+        state, config = self.state, self.state.config
+        batch = sample_batch(
+            config,
+            self._dataset,
+            num_images=state.num_images,
+            augment_p=state.augment_p,
+            rank=self._rank,
+            device=state.device,
         )
-    state.num_images += config.batch
-    beta = ema_beta(config.batch, state.num_images, config.ema_halflife_kimg, config.ema_rampup)
-    ema_update(state.average, state.generator, beta)
-    return scalars
+        fake, ws = self._painter(batch.planes, batch.others, batch.mixing, self._dtype)
+        state.generator.mapping.follow(mean_over_processes(ws.detach()[0].mean(dim=(0, 1, 2))))
+        tensors = self._update_discriminator(batch, fake.detach())
+        tensors |= self._update_generator(batch, fake)
+        # One message and one wait for the device per step, and all processes see the same numbers.
+        means = mean_over_processes(torch.stack([value.detach().float() for value in tensors.values()])).tolist()
+        scalars = dict(zip(tensors, means, strict=True))
+        if not all(map(math.isfinite, means)):
+            raise TrainingError(
+                f"A loss is not finite after {state.num_images} images: {scalars}. Lower --lr or raise --r1-gamma; "
+                "the last snapshot is intact."
+            )
+        state.num_images += config.batch
+        self._update_average()
+        self._update_augmentation(scalars["sign_real"])
+        return scalars
 
+    def _update_discriminator(self, batch: Batch, fake: Float32[Tensor, "n bands rows cols"]) -> Scalars:
+        state, config = self.state, self.state.config
+        state.discriminator.requires_grad_(True)
+        state.adam_d.zero_grad(set_to_none=True)
+        crops = torch.cat([augmented(batch.real, batch.on_real), augmented(fake, batch.on_fake)])
+        real_logits, fake_logits = self._judge(crops, self._dtype).chunk(2)
+        loss = self._game.discriminator_loss(real_logits, fake_logits)
+        loss.backward()
+        scalars = {
+            "loss_d": loss,
+            "logit_real": real_logits.mean(),
+            "logit_fake": fake_logits.mean(),
+            "sign_real": real_logits.sign().mean(),
+        }
+        if self._is_due(config.r1_interval):
+            scalars["r1"] = self._penalise(batch.real, batch.on_real)
+            if config.loss == "relativistic":
+                scalars["r2"] = self._penalise(fake, batch.on_fake)
+        state.adam_d.step()
+        return scalars
 
-def _update_discriminator(state: TrainState, real: Tensor, fake: Tensor, dtype: torch.dtype) -> dict[str, float]:
-    config, network = state.config, state.discriminator.requires_grad_(True)
-    state.adam_d.zero_grad(set_to_none=True)
-    real_logits, fake_logits = network(real, dtype), network(fake, dtype)
-    loss = discriminator_loss(real_logits, fake_logits)
-    loss.backward()
-    scalars = {
-        "loss_d": loss.item(),
-        "logit_real": real_logits.mean().item(),
-        "logit_fake": fake_logits.mean().item(),
-        "sign_real": real_logits.sign().mean().item(),
-    }
-    if state.num_images // config.batch % config.r1_interval == 0:
-        real = real.requires_grad_(True)
-        penalty = r1_penalty(network(real), real, config.r1_gamma)
-        (penalty * config.r1_interval).backward()
-        scalars["r1"] = penalty.item()
-    average_gradients(network.parameters())
-    state.adam_d.step()
-    return scalars
+    def _penalise(self, images: Float32[Tensor, "n bands rows cols"], how: Augmentations) -> Tensor:
+        """Add the gradient of R1 or R2, in float32, once for all steps until the next time (lazy regularisation)."""
+        config = self.state.config
+        images = images.detach().requires_grad_(True)
+        logits = self._judge(augmented(images, how))
+        penalty = gradient_penalty(logits, images, config.r1_gamma)
+        # 0 * logits: DDP waits for every parameter, also for a bias whose gradient the penalty does not touch.
+        (penalty * config.r1_interval + 0 * logits.sum()).backward()
+        return penalty
 
+    def _update_generator(self, batch: Batch, fake: Float32[Tensor, "n bands rows cols"]) -> Scalars:
+        state, config = self.state, self.state.config
+        state.discriminator.requires_grad_(False)
+        state.adam_g.zero_grad(set_to_none=True)
+        fake_logits = state.discriminator(augmented(fake, batch.on_fake_again), self._dtype)
+        loss = self._game.generator_loss(self._logits_to_beat(batch, fake_logits), fake_logits)
+        scalars = {"loss_g": loss}
+        if config.lattice_weight:
+            scalars["lattice"], surrogate = lattice_penalty(fake, config.generator.cell_px, sum_over_processes)
+            loss = loss + config.lattice_weight * surrogate
+        loss.backward()
+        if config.path_length_weight and self._is_due(config.path_length_interval):
+            scalars |= self._penalise_path_lengths(batch)
+        state.adam_g.step()
+        return scalars
 
-def _update_generator(state: TrainState, fake: Tensor, dtype: torch.dtype) -> dict[str, float]:
-    state.adam_g.zero_grad(set_to_none=True)
-    loss = generator_loss(state.discriminator.requires_grad_(False)(fake, dtype))
-    loss.backward()
-    average_gradients(state.generator.parameters())
-    state.adam_g.step()
-    return {"loss_g": loss.item()}
+    @torch.no_grad()
+    def _logits_to_beat(self, batch: Batch, fake_logits: Float32[Tensor, "n"]) -> Float32[Tensor, "n"]:
+        """D of the real crops, now that it has learned; of no use to the logistic game, which never looks at them."""
+        if self.state.config.loss == "logistic":
+            return torch.zeros_like(fake_logits)
+        return self.state.discriminator(augmented(batch.real, batch.on_real), self._dtype)
+
+    def _penalise_path_lengths(self, batch: Batch) -> Scalars:
+        """Add the gradient of the path length penalty, in float32 (StyleGAN2, Eq. 4)."""
+        state, config = self.state, self.state.config
+        assert batch.path_noise is not None
+        images, ws = self._painter(batch.planes, batch.others, batch.mixing, torch.float32)
+        lengths = path_lengths(images, ws, batch.path_noise)
+        mean = float(mean_over_processes(lengths.detach().mean()))
+        state.path_length_mean += _PATH_LENGTH_DECAY * (mean - state.path_length_mean)
+        penalty = (lengths - state.path_length_mean).square().mean()
+        weight = config.path_length_weight * config.path_length_interval
+        (penalty * weight + 0 * images.mean()).backward()  # 0 * images: see _penalise
+        return {"path_length": lengths.mean(), "path_length_penalty": penalty}
+
+    def _update_average(self) -> None:
+        state, config = self.state, self.state.config
+        beta = ema_beta(config.batch, state.num_images, config.ema_halflife_kimg, config.ema_rampup)
+        ema_update(state.average, state.generator, beta)
+
+    def _update_augmentation(self, sign_real: float) -> None:
+        state, config = self.state, self.state.config
+        if not config.ada_target:
+            return
+        state.sign_sum += sign_real
+        if self._is_due(_ADA_INTERVAL):
+            state.augment_p = next_probability(
+                state.augment_p,
+                state.sign_sum / _ADA_INTERVAL,
+                target=config.ada_target,
+                num_images=_ADA_INTERVAL * config.batch,
+                ada_kimg=config.ada_kimg,
+            )
+            state.sign_sum = 0.0
+
+    def _is_due(self, interval: int) -> bool:
+        return self.state.num_images // self.state.config.batch % interval == 0
