@@ -283,7 +283,7 @@ def test_a_black_chip_is_refused(tmp_path: Path, nodata: int | None, reason: str
 
 def test_a_chip_of_another_number_of_bands_is_refused(tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.tif", textured_pixels(70, 90, bands=1))
-    with pytest.raises(DataError, match=r"a: has 1 band \(alpha not counted\) where --bands is 3\."):
+    with pytest.raises(DataError, match=r"a: has 1 band \(alpha not counted\) where 3 were expected\."):
         read_chip(path, name="a")
 
 

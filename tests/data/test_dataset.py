@@ -17,9 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.torch import save_file
 
+from tilegen.data.card import LABEL_KINDS
+from tilegen.data.chips import Chip
 from tilegen.data.dataset import PackedDataset, transformed
+from tilegen.data.packing import Facts, pack
 from tilegen.data.positions import allowed_corners, crop_positions
 from tilegen.data.prepare import prepare_dataset
+from tilegen.data.scan import Candidate, scan_group
 from tilegen.errors import DataError, InputError
 from tilegen.testing.chips import textured_pixels, write_image
 
@@ -271,6 +275,10 @@ def edit_card(change: Callable[[dict], None]) -> Callable[[dict], None]:
     return edited
 
 
+def stretch_of_bands(number: int) -> dict:
+    return {"group": "aoi", "percent": [2, 98], "low": [0] * number, "high": [1] * number}
+
+
 HOSTILE = {
     "another dtype": edit_header(lambda h: h["chip/00000"].update(dtype="F32")),
     "another shape": edit_header(lambda h: h["chip/00000"].update(shape=[3, 30, 40])),
@@ -288,9 +296,17 @@ HOSTILE = {
     "an unknown field": edit_card(lambda c: c.update(surprise=1)),
     "a missing field": edit_card(lambda c: c.pop("digest")),
     "no chips": edit_card(lambda c: c.update(chips=[])),
-    "bands that are text": edit_card(lambda c: c.update(num_bands="3")),
-    "bands that are true": edit_card(lambda c: c.update(num_bands=True)),
-    "other bands": edit_card(lambda c: c.update(num_bands=4)),
+    "bands that are a text": edit_card(lambda c: c.update(band_names="rgb")),
+    "bands that are numbers": edit_card(lambda c: c.update(band_names=[1, 2, 3])),
+    "other bands": edit_card(lambda c: c.update(band_names=["red"])),
+    "a side that is true": edit_card(lambda c: c["chips"][0].update(shape=[3, True, 40])),
+    "an unknown label": edit_card(lambda c: c["chips"][0].update(labels=["trees"])),
+    "labels that are missing": edit_card(lambda c: c["chips"][0].update(labels=["buildings"])),
+    "a transform of five": edit_card(lambda c: c["chips"][0].update(transform=[1.0] * 5)),
+    "a transform beyond floats": edit_card(lambda c: c["chips"][0].update(transform=[10**400] * 6)),
+    "a stretch of two bands": edit_card(lambda c: c.update(stretches=[stretch_of_bands(2)])),
+    "a stretch that falls": edit_card(lambda c: c.update(stretches=[stretch_of_bands(3) | {"low": [9, 9, 9]}])),
+    "a card of version 1 that is none": edit_card(lambda c: c.update(format_version=1)),
     "an endless size": edit_card(lambda c: c["chips"][0].update(shape=[3, 10**18, 10**18])),
     "a shape of two": edit_card(lambda c: c["chips"][0].update(shape=[3, 40])),
     "an unknown split": edit_card(lambda c: c["chips"][0].update(split="test")),
@@ -343,6 +359,78 @@ def test_reading_needs_no_gis_package() -> None:
         "import tilegen.data.dataset"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+# Bands, labels and older files
+
+
+def labelled_file(path: Path) -> None:
+    """Chip 0: labels are bands 1 and 2 halved; chip 1: buildings only, roads unknown; chip 2: no labels."""
+    candidates = []
+    for number, kinds in enumerate([("buildings", "roads"), ("buildings",), ()]):
+        pixels = address_chip(40, 30, number + 1)
+        labels = (pixels[1:] // 2) * np.array([kind in kinds for kind in LABEL_KINDS], np.uint8)[:, None, None]
+        chip = Chip(name=str(number), pixels=pixels, valid=np.ones((40, 30), bool), crs=None, transform=None)
+        candidates.append(
+            Candidate(
+                name=str(number),
+                group="aoi",
+                read=lambda chip=chip: chip,
+                labelled=kinds,
+                labels=lambda chip, labels=labels, kinds=kinds: labels if kinds else None,
+            )
+        )
+    group = scan_group(candidates, (2.0, 98.0), True, lambda: None)
+    facts = Facts(band_names=("chip", "row", "col"), licence=None, attribution=None, resolution_m=None)
+    pack(path, [group], ["train"] * 3, facts, tick=lambda: None)
+
+
+def test_labels_are_cut_and_turned_as_the_pixels(tmp_path: Path) -> None:
+    labelled_file(tmp_path / "packed.safetensors")
+    dataset = PackedDataset.open(tmp_path / "packed.safetensors")
+    assert dataset.band_names == ("chip", "row", "col")
+    crops, labels = dataset.labelled_crops(np.random.default_rng(0), crop_px=8, batch=200, dihedral=True)
+    assert crops[:, 0].unique().tolist() == [1]
+    assert torch.equal(crops[:, 1:] // 2, labels)
+    crops, labels = dataset.labelled_crops(np.random.default_rng(0), kinds=("buildings",), crop_px=8, batch=200)
+    assert crops[:, 0].unique().tolist() == [1, 2]
+    assert torch.equal(crops[:, 1:2] // 2, labels)
+
+
+def test_labels_that_nobody_drew_are_refused(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has labels of buildings and roads"):
+        PackedDataset.open(packed).labelled_crops(np.random.default_rng(0), crop_px=8, batch=1)
+    labelled_file(tmp_path / "labelled.safetensors")
+    dataset = PackedDataset.open(tmp_path / "labelled.safetensors")
+    for kinds in ((), ("trees",)):
+        with pytest.raises(InputError, match="buildings, roads"):
+            dataset.labelled_crops(np.random.default_rng(0), kinds=kinds, crop_px=8, batch=1)
+    with pytest.raises(DataError, match="valid square of 31 x 31"):
+        dataset.labelled_crops(np.random.default_rng(0), crop_px=31, batch=1)
+
+
+def as_version_1(card: dict) -> None:
+    """What the card of the same file was before it knew bands, labels and transforms."""
+    names = card.pop("band_names")
+    card |= {"format_version": 1, "num_bands": len(names)}
+    for chip in card["chips"]:
+        for key in ("labels", "group", "collect", "transform"):
+            del chip[key]
+        chip["res"] = [0.5, 0.5]
+    for stretch in card["stretches"]:
+        stretch["folder"] = stretch.pop("group")
+
+
+def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
+    write_image(tmp_path / "aoi" / "1.tif", textured_pixels(40, 30, high=900, dtype="uint16"))
+    path = tmp_path / "packed.safetensors"
+    now = prepare_dataset([tmp_path / "aoi"], path, min_px=1, val_fraction=0.0).card
+    crops = PackedDataset.open(path).fixed_crops(3, crop_px=16)
+    header, rest = header_and_rest(path)
+    edit_card(as_version_1)(header)
+    write(path, header, rest)
+    assert PackedDataset.open(path).card == now
+    assert torch.equal(PackedDataset.open(path).fixed_crops(3, crop_px=16), crops)
 
 
 # Real imagery

@@ -124,7 +124,7 @@ def test_members_with_odd_names_are_read_and_nothing_is_extracted(tmp_path: Path
 def test_a_member_that_points_outside_is_refused(tmp_path: Path, name: str) -> None:
     archive = archive_of(tmp_path / "a.zip", {name: b""})
     with pytest.raises(DataError, match="points outside"):
-        prepare_dataset([archive], tmp_path / "out.safetensors", skip_bad=True)
+        prepare_dataset([archive], tmp_path / "out.safetensors")
 
 
 def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_damaged_member_is_a_bad_chip(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[5000] ^= 1
     path.write_bytes(damaged)
-    report = prepare_dataset([path], tmp_path / "out.safetensors", skip_bad=True)
+    report = prepare_dataset([path], tmp_path / "out.safetensors")
     assert [chip.name for chip in report.card.chips] == ["a/b.tif"]
     assert "cannot be taken out of a.zip" in report.card.rejects[0].reason
 
@@ -187,9 +187,9 @@ def test_a_stretch_can_be_undone(tmp_path: Path) -> None:
     write_image(tmp_path / "aoi" / "a.tif", pixels)
     report = prepare_dataset([tmp_path / "aoi"], tmp_path / "out.safetensors", stretch_percent=(0.0, 100.0))
     (stretch,) = report.card.stretches
-    low, high = (np.array(side)[:, None, None] for side in (stretch.low, stretch.high))
-    counts = low + load_file(tmp_path / "out.safetensors")["chip/00000"] / 255 * (high - low)
-    assert np.abs(counts - pixels).max() <= ((high - low) / 255 / 2 + 1e-9).max()
+    counts = stretch.undo(load_file(tmp_path / "out.safetensors")["chip/00000"])
+    half_a_step = (np.array(stretch.high) - stretch.low) / 255 / 2 + 1e-9
+    assert (np.abs(counts - pixels) <= half_a_step[:, None, None]).all()
 
 
 def test_nodata_does_not_decide_the_stretch(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_the_card_tells_everything_but_paths(folder: Path, tmp_path: Path) -> No
     (folder / "img5.tif").write_bytes(b"bad")
     report = prepare_dataset(
         [folder], tmp_path / "out.safetensors",
-        skip_bad=True, licence="CC BY-SA 4.0", attribution="SpaceNet", resolution_m=0.3,
+        licence="CC BY-SA 4.0", attribution="SpaceNet", resolution_m=0.3,
     )  # fmt: skip
     card = read_card(tmp_path / "out.safetensors")
     assert card == report.card
@@ -299,16 +299,16 @@ def test_a_bad_chip_stops_the_packing_and_leaves_nothing(
     spoil(folder / "img7.tif")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(DataError, match=r"^vegas/img7\.tif: "):
-        prepare_dataset([folder], tmp_path / "out.safetensors")
+        prepare_dataset([folder], tmp_path / "out.safetensors", strict=True)
     assert sorted(tmp_path.rglob("*")) == before
-    report = prepare_dataset([folder], tmp_path / "out.safetensors", skip_bad=True)
+    report = prepare_dataset([folder], tmp_path / "out.safetensors")
     assert (len(report.card.chips), len(report.card.rejects)) == (11, 1)
 
 
 def test_only_bad_chips_are_an_error_even_when_skipped(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"bad")
     with pytest.raises(DataError, match="None of the 1 images"):
-        prepare_dataset([tmp_path / "a.tif"], tmp_path / "out.safetensors", skip_bad=True)
+        prepare_dataset([tmp_path / "a.tif"], tmp_path / "out.safetensors")
 
 
 def test_a_failure_in_the_second_pass_leaves_nothing(folder: Path, tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_options_without_sense_are_refused(folder: Path, tmp_path: Path, options
 def test_progress_reaches_the_end(folder: Path, tmp_path: Path) -> None:
     (folder / "img5.tif").write_bytes(b"bad")
     steps: list[tuple[int, int]] = []
-    prepare_dataset([folder], tmp_path / "out.safetensors", skip_bad=True, progress=lambda *step: steps.append(step))
+    prepare_dataset([folder], tmp_path / "out.safetensors", progress=lambda *step: steps.append(step))
     assert steps == [(done, 24) for done in range(1, 25)]
 
 
@@ -364,17 +364,30 @@ def test_progress_reaches_the_end(folder: Path, tmp_path: Path) -> None:
 def test_the_command_packs_and_reports(folder: Path, tmp_path: Path) -> None:
     (folder / "img5.tif").write_bytes(b"bad")
     out = str(tmp_path / "out.safetensors")
-    words = ["prepare", str(folder), "--out", out, "--skip-bad", "--licence", "CC0", "--stretch", "1", "99"]
+    words = ["prepare", "images", str(folder), "--out", out, "--licence", "CC0", "--stretch", "1", "99"]
     result = CliRunner().invoke(data, words)
     assert result.exit_code == 0, result.output
-    assert "10 train + 1 val chips of 3 band(s), 0 with no-data, 1 rejected" in result.stdout
-    assert "rejected vegas/img5.tif: cannot be read" in result.stdout
-    assert result.stderr == ""
+    assert "10 train + 1 val chips of 3 band(s), 0 with no-data, 1 left out" in result.stdout
+    assert "left out vegas/img5.tif: cannot be read" in result.stdout
+    assert result.stderr == "1 left out. With --strict, a bad chip stops the packing.\n"
 
 
-def test_the_command_fails_on_a_bad_chip(folder: Path, tmp_path: Path) -> None:
+def test_the_command_writes_a_report_where_it_is_told(folder: Path, tmp_path: Path) -> None:
+    words = ["prepare", "images", str(folder), "--out", str(tmp_path / "out.safetensors")]
+    refused = CliRunner().invoke(data, [*words, "--report", str(folder)])
+    assert isinstance(refused.exception, OutputError)
+    assert not (tmp_path / "out.safetensors").exists()
+    result = CliRunner().invoke(data, [*words, "--report", str(tmp_path / "told")])
+    assert result.exit_code == 0, result.output
+    assert f"report: {tmp_path / 'told'}" in result.stdout
+    names = {path.name for path in (tmp_path / "told").iterdir()}
+    assert names == {"train.png", "val.png", "histograms.png", "report.md", "report.json"}  # no map: no georeference
+
+
+def test_the_command_fails_on_a_bad_chip_if_strict(folder: Path, tmp_path: Path) -> None:
     (folder / "img5.tif").write_bytes(b"bad")
-    result = CliRunner().invoke(data, ["prepare", str(folder), "--out", str(tmp_path / "out.safetensors")])
+    words = ["prepare", "images", str(folder), "--strict", "--out", str(tmp_path / "out.safetensors")]
+    result = CliRunner().invoke(data, words)
     assert isinstance(result.exception, DataError)
     assert result.exit_code != 0
 
@@ -385,15 +398,15 @@ def test_the_command_fails_on_a_bad_chip(folder: Path, tmp_path: Path) -> None:
 def test_the_spacenet_fixtures_pack(tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     with pytest.raises(DataError, match=r"MS16_1\.tif: has 4 bands"):
-        prepare_dataset([real("spacenet_shared_fixtures.zip")], out)
-    card = prepare_dataset([real("spacenet_shared_fixtures.zip")], out, skip_bad=True).card
+        prepare_dataset([real("spacenet_shared_fixtures.zip")], out, strict=True)
+    card = prepare_dataset([real("spacenet_shared_fixtures.zip")], out).card
     assert len(card.chips) == 16
     assert len(card.rejects) == 7  # those of 1 and 4 bands
     masked = {chip.name.rpartition("/")[2] for chip in card.chips if chip.masked}
     rio = {f"3band_013022223130_Public_img{number}.tif" for number in (57, 59, 61)}
     assert masked == rio | {"SN6exp_Rotterdam_PS-RGB16_2.tif"}
     assert {chip.crs for chip in card.chips} == {"EPSG:4326", "EPSG:32631"}
-    assert [stretch.folder.rpartition("/")[2] for stretch in card.stretches] == [
+    assert [stretch.group.rpartition("/")[2] for stretch in card.stretches] == [
         "PS-RGB-uint16",
         *["RGB-PanSharpen"] * 2,
     ]
@@ -402,7 +415,7 @@ def test_the_spacenet_fixtures_pack(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("bands", "chips"), [(1, 3), (4, 4)])
 def test_the_spacenet_fixtures_of_other_bands_pack(tmp_path: Path, bands: int, chips: int) -> None:
     source = real("spacenet_shared_fixtures.zip")
-    card = prepare_dataset([source], tmp_path / "out.safetensors", num_bands=bands, skip_bad=True).card
+    card = prepare_dataset([source], tmp_path / "out.safetensors", num_bands=bands).card
     assert len(card.chips) == chips
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
 from jaxtyping import Bool, Shaped
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
@@ -42,14 +43,20 @@ class Chip:
         pixels: [bands, rows, cols], alpha removed; zero where not valid.
         valid: [rows, cols], False where there is no imagery.
         crs: such as "EPSG:32631", or WKT; None when unknown.
-        res: (rows, cols) pixel size in units of the CRS; None when unknown.
+        transform: from (col, row) of a pixel's corner to the CRS; None when unknown.
     """
 
     name: str
     pixels: Shaped[np.ndarray, "bands rows cols"]
     valid: Bool[np.ndarray, "rows cols"]
     crs: str | None
-    res: tuple[float, float] | None
+    transform: Affine | None
+
+    @property
+    def res(self) -> tuple[float, float] | None:
+        """(rows, cols) pixel size in units of the CRS; None when unknown."""
+        t = self.transform
+        return None if t is None else (math.hypot(t.b, t.e), math.hypot(t.a, t.d))
 
 
 def read_chip(content: Path | bytes, *, name: str, num_bands: int = 3, min_px: int = 1) -> Chip:
@@ -94,15 +101,17 @@ def _read(source: DatasetReader, name: str, num_bands: int, min_px: int) -> Chip
         raise DataError(f"{name}: has no valid pixel. Leave it out.")
     if not pixels.any():
         raise DataError(f"{name}: is black all over. Leave it out.")
-    return Chip(name=name, pixels=_without_float_coding(pixels), valid=valid, crs=_crs(source), res=_res(source))
+    return Chip(
+        name=name, pixels=_without_float_coding(pixels), valid=valid, crs=_crs(source), transform=_transform(source)
+    )
 
 
 def _check_header(source: DatasetReader, name: str, bands: int, num_bands: int, min_px: int) -> None:
     """Refuse what the header already shows, before any memory is taken for pixels."""
     if bands != num_bands:
         raise DataError(
-            f"{name}: has {bands} band{'s' * (bands != 1)} (alpha not counted) where --bands is {num_bands}. "
-            f"Leave it out, or pack such chips on their own with --bands {bands}."
+            f"{name}: has {bands} band{'s' * (bands != 1)} (alpha not counted) where {num_bands} were expected. "
+            "Leave it out, or pack chips of as many bands on their own."
         )
     if min(source.shape) < min_px:
         raise DataError(f"{name}: is {source.height} x {source.width} pixels, smaller than the minimum of {min_px}.")
@@ -137,8 +146,8 @@ def _crs(source: DatasetReader) -> str | None:
     return source.crs.to_string() if source.crs else None
 
 
-def _res(source: DatasetReader) -> tuple[float, float] | None:
-    """(rows, cols) size of a pixel; None for the identity that GDAL reports when there is no transform."""
-    cols, rows = (float(size) for size in source.res)
-    known = not source.transform.is_identity and math.isfinite(rows) and math.isfinite(cols)
-    return (rows, cols) if known else None
+def _transform(source: DatasetReader) -> Affine | None:
+    """None for the identity that GDAL reports when there is no transform."""
+    transform: Affine = source.transform
+    known = not transform.is_identity and all(map(math.isfinite, transform)) and transform.determinant
+    return transform if known else None

@@ -1,8 +1,10 @@
 """The packed dataset file: safetensors with chips, masks of valid pixels, and a JSON card in its header.
 
-Tensors are `chip/00000` uint8 [bands, rows, cols] and, for chips with no-data, `valid/00000` uint8 [rows, cols] of 0
-and 1. They follow each other in order without gaps, so that the card alone tells every offset: a header that says
-anything else is refused before a byte of pixels is touched.
+Tensors are `chip/00000` uint8 [bands, rows, cols]; for chips with no-data, `valid/00000` uint8 [rows, cols] of 0 and 1;
+for chips that somebody labelled, `label/00000` uint8 [2, rows, cols], the share of each pixel that buildings and roads
+cover, 0 to 255; a kind that was not labelled in the chip is 0 and says nothing. They follow
+each other in order without gaps, so that the card alone tells every offset: a header that says anything else is
+refused before a byte of pixels is touched.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tilegen.atomic import new_file
-from tilegen.data.card import DatasetCard, card_from_json, card_to_json
+from tilegen.data.card import LABEL_KINDS, DatasetCard, card_from_json, card_to_json
 from tilegen.errors import DataError
 
 CARD_KEY = "tilegen_dataset"
@@ -61,11 +63,19 @@ def valid_name(index: int) -> str:
     return f"valid/{index:05d}"
 
 
+def label_name(index: int) -> str:
+    """Name of the tensor with the labels of a chip."""
+    return f"label/{index:05d}"
+
+
 def tensor_places(card: DatasetCard) -> Iterator[TensorPlace]:
     """All tensors in the order of the file."""
     offset_bytes = 0
     for index, chip in enumerate(card.chips):
-        shapes = [(chip_name(index), chip.shape)] + [(valid_name(index), chip.shape[1:])] * chip.masked
+        _, *sides = chip.shape
+        shapes: list[tuple[str, tuple[int, ...]]] = [(chip_name(index), chip.shape)]
+        shapes += [(valid_name(index), (*sides,))] * chip.masked
+        shapes += [(label_name(index), (len(LABEL_KINDS), *sides))] * bool(chip.labels)
         for name, shape in shapes:
             place = TensorPlace(name, shape, offset_bytes)
             offset_bytes += place.num_bytes
@@ -117,7 +127,7 @@ def read_card(path: Path) -> DatasetCard:
 
 
 def data_bytes(card: DatasetCard) -> int:
-    """Bytes after the header: pixels and masks."""
+    """Bytes after the header: pixels, masks and labels."""
     return sum(place.num_bytes for place in tensor_places(card))
 
 
@@ -147,7 +157,8 @@ def _write_parts(file: BinaryIO, card: DatasetCard, parts: Iterable[bytes]) -> D
 
 def _layout_of(card: DatasetCard) -> bytes:
     """What the digest covers beside the pixels: the same pixels split otherwise are another dataset to learn from."""
-    return json.dumps([[chip.split, list(chip.shape), chip.masked] for chip in card.chips]).encode()
+    layout = [[chip.split, list(chip.shape), chip.masked, *chip.labels] for chip in card.chips]
+    return json.dumps(layout).encode()
 
 
 def _entry(place: TensorPlace) -> dict[str, Any]:
