@@ -83,7 +83,7 @@ class TrainConfig:
     path_length_weight: float = 0.0
     path_length_interval: int = 4
     lattice_weight: float = 30.0
-    dihedral: str = "data"
+    dihedral: str = "ada"
     ada_target: float = 0.6
     ada_kimg: float = 100.0
     ema_halflife_kimg: float = 20.0
@@ -116,9 +116,7 @@ class TrainConfig:
                 f"The lattice penalty needs a batch of two crops, two cells of {self.generator.cell_px} px wide. "
                 "Give --lattice-weight 0 to train without."
             )
-        names = {scale.name for scale in self.generator.prior.scales}
-        if unknown := set(self.sampling.shared_scales) - names:
-            raise InputError(f"The prior has no scale {', '.join(sorted(unknown))} that a group could share.")
+        self.generator.prior.check_scales(self.sampling.shared_scales)
 
     @property
     def share(self) -> int:

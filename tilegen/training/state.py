@@ -51,7 +51,9 @@ class TrainState:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             generator, discriminator = Generator(config.generator), Discriminator(config.discriminator)
-        generator, discriminator = generator.to(device), discriminator.to(device)
+        # As the activations are, and so the gradients: DDP reduces them without a copy.
+        generator = generator.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        discriminator = discriminator.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(
             config=config,
             generator=generator,
@@ -79,7 +81,9 @@ class TrainState:
                 "the last snapshot is intact."
             )
         metadata = {"config": to_dict(self.config)} | self.counters()
-        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        contiguous = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+        }
         write_atomically(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
 
     @classmethod
