@@ -147,6 +147,8 @@ def test_a_window_off_the_globe_is_refused(model: Path) -> None:
     [
         ({"seed": -1}, "whole number from 0"),
         ({"seed": 2**64}, "whole number from 0"),
+        ({"scale_seeds": {"world": -1}}, "whole number from 0"),
+        ({"scale_seeds": {"climate": 1}}, "no scale 'climate'. This prior has world, region, district, local"),
         ({"truncation_psi": -0.1}, "truncation_psi goes from 0 to 2"),
         ({"truncation_psi": float("nan")}, "truncation_psi goes from 0 to 2"),
         ({"dtype": "float16"}, "Choose float32 or bfloat16"),
@@ -199,9 +201,30 @@ def test_a_product_says_what_made_it(world: World) -> None:
     assert [scale["name"] for scale in made["prior"]["scales"]] == ["world", "region", "district", "local"]
 
 
+def test_a_world_can_take_one_scale_from_another(model: Path) -> None:
+    """Another region is another image; all scales with the seed of the world itself are the world itself."""
+    window = Window.from_size(32, 32)
+    names = ("world", "region", "district", "local")
+    own, mixed, far = (
+        open_world(str(model), seed=4, scale_seeds=scale_seeds, device="cpu")
+        for scale_seeds in ({}, {"region": 5}, dict.fromkeys(names, 4))
+    )
+    assert (own.read(window) != mixed.read(window)).mean() > 0.1
+    np.testing.assert_array_equal(own.read(window), far.read(window))
+    assert mixed.provenance()["scale_seeds"] == {"region": 5}
+    assert "scale_seeds" not in own.provenance()
+
+
 def test_other_pixels_have_another_fingerprint(model: Path, world: World) -> None:
     extent = Window.from_size(64, 64)
-    others = [{"seed": 8}, {"truncation_psi": 0.9}, {"dtype": "bfloat16"}, {"res": 0.25}, {"crs": "EPSG:32612"}]
+    others = [
+        {"seed": 8},
+        {"scale_seeds": {"region": 8}},
+        {"truncation_psi": 0.9},
+        {"dtype": "bfloat16"},
+        {"res": 0.25},
+        {"crs": "EPSG:32612"},
+    ]
     options = {"seed": 7, "crs": "EPSG:32611", "device": "cpu"}
     prints = {open_world(str(model), **options | other).product(extent).fingerprint for other in ({}, *others)}
     assert len(prints) == len(others) + 1

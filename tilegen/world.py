@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,7 @@ class WorldConfig:
         model: path of the checkpoint.
         digest: digest of the checkpoint; a worker that finds another one refuses.
         seed: which world, 0 .. 2**64 - 1.
+        scale_seeds: (scale, seed) of scales of the latent that are another world's, in alphabetical order.
         truncation_psi: 1 as trained; smaller is more typical and less varied.
         device: "cpu", "cuda" or "cuda:N".
         dtype: of the convolutions, "float32" or "bfloat16".
@@ -57,12 +59,14 @@ class WorldConfig:
     model: str
     digest: str
     seed: int = 0
+    scale_seeds: tuple[tuple[str, int], ...] = ()
     truncation_psi: float = 1.0
     device: str = "cpu"
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        for seed in (self.seed, *(seed for _, seed in self.scale_seeds)):
+            check_seed(seed)
         if not 0 <= self.truncation_psi <= 2:
             raise InputError(f"truncation_psi goes from 0 to 2, got {self.truncation_psi}.")
         if self.dtype not in _DTYPES:
@@ -114,7 +118,11 @@ class TileGenerator:
         config = self._config
         with fixed_arithmetic(torch.device(config.device)):
             image = self._generator(
-                (config.seed,), window, truncation_psi=config.truncation_psi, dtype=_DTYPES[config.dtype]
+                (config.seed,),
+                window,
+                scale_seeds={name: (seed,) for name, seed in config.scale_seeds},
+                truncation_psi=config.truncation_psi,
+                dtype=_DTYPES[config.dtype],
             )
         return as_uint8(image[0]).cpu().numpy()
 
@@ -180,6 +188,7 @@ class World:
             "machine": platform.machine(),
             "model_digest": self.config.digest,
             "seed": self.config.seed,
+            **({"scale_seeds": dict(self.config.scale_seeds)} if self.config.scale_seeds else {}),
             "truncation_psi": self.config.truncation_psi,
             "prior": to_dict(self.card.architecture.prior),
             "rng_version": RNG_VERSION,
@@ -191,10 +200,11 @@ class World:
         }
 
 
-def open_world(
+def open_world(  # noqa: PLR0913  one argument per option
     model: str = "default",
     *,
     seed: int = 0,
+    scale_seeds: Mapping[str, int] | None = None,
     crs: str = DEFAULT_CRS,
     res: float | None = None,
     truncation_psi: float = 1.0,
@@ -206,6 +216,7 @@ def open_world(
     Args:
         model: "default", the path of a checkpoint, or the folder of a training run.
         seed: which world, 0 .. 2**64 - 1.
+        scale_seeds: seeds of single scales of the latent, such as {"region": 5}: another region in the same districts.
         crs: CRS of the world's grid.
         res: edge of a pixel in units of the CRS; None for the ground size of the model's training imagery.
         truncation_psi: 1 as trained; smaller is more typical and less varied.
@@ -217,10 +228,13 @@ def open_world(
     """
     path = resolve_checkpoint(model)
     card = read_card(path)
+    scale_seeds = scale_seeds or {}
+    card.architecture.prior.check_scales(scale_seeds)
     config = WorldConfig(
         model=str(path.absolute()),
         digest=card.digest,
         seed=seed,
+        scale_seeds=tuple(sorted(scale_seeds.items())),
         truncation_psi=truncation_psi,
         device=chosen_device(device),
         dtype=dtype,

@@ -151,6 +151,8 @@ def test_an_absurd_size_is_refused_with_both_numbers(refused, words, out):
         ("--res", "wide", "'wide' is not a valid float"),
         ("--seed", "x", "'x' is not a valid integer"),
         ("--seed", "1.5", "'1.5' is not a valid integer"),
+        ("--scale-seed", "region", "'region' is no seed of a scale"),
+        ("--scale-seed", "region=-1", "'region=-1' is no seed of a scale"),
         ("--truncation-psi", "x", "'x' is not a valid float"),
         ("--dtype", "float16", "'float16' is not one of"),
         ("--workers", "0", "0 is not in the range"),

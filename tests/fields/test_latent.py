@@ -57,6 +57,32 @@ def test_a_channel_does_not_depend_on_how_many_there_are() -> None:
     assert torch.equal(few, many[:, :5])
 
 
+# One scale at a time
+
+
+@pytest.mark.parametrize("name", [scale.name for scale in PRIOR.scales])
+def test_a_scale_is_reseeded_alone(name: str) -> None:
+    """Its channels become those of the other seed, for each field its own; all others stay bit by bit."""
+    window = Window.from_size(6, 7, row0=-3, col0=2**33)
+    found = LatentField(prior=PRIOR, seeds=(1, 2), scale_seeds={name: (8, 9)}).read(window, CPU)
+    own, other = (LatentField(prior=PRIOR, seeds=seeds).read(window, CPU) for seeds in ((1, 2), (8, 9)))
+    first = 0
+    for scale in PRIOR.scales:
+        channels = slice(first, first + scale.channels)
+        first = channels.stop
+        assert torch.equal(found[:, channels], (other if scale.name == name else own)[:, channels])
+    assert not torch.equal(own, other)
+
+
+def test_seeds_of_scales_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="no scale 'climate'"):
+        LatentField(prior=PRIOR, seeds=(1,), scale_seeds={"climate": (2,)})
+    with pytest.raises(InputError, match="'world' has 1 seeds for 2 fields"):
+        LatentField(prior=PRIOR, seeds=(1, 2), scale_seeds={"world": (2,)})
+    with pytest.raises(InputError, match="whole number from 0"):
+        LatentField(prior=PRIOR, seeds=(1,), scale_seeds={"world": (-2,)})
+
+
 # Exactly N(0, 1)
 
 

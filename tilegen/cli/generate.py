@@ -6,13 +6,20 @@ from pathlib import Path
 
 import click
 
-from tilegen.cli.options import Origin, Size, default_workers
+from tilegen.cli.options import Origin, ScaleSeed, Size, default_workers
 
 
 @click.command()
 @click.argument("out", type=click.Path())
 @click.option("--size", type=Size(), required=True, help="Pixels, such as 20000x20000.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which world, 0 to 2**64 - 1.")
+@click.option(
+    "--scale-seed",
+    "scale_seeds",
+    type=ScaleSeed(),
+    multiple=True,
+    help="Seed of one scale, such as region=5: another region, all else the same.",
+)
 @click.option("--model", default="default", show_default=True, help="'default', a checkpoint, or a training run.")
 @click.option("--crs", default="EPSG:3857", show_default=True, help="CRS of the world's grid.")
 @click.option("--origin", type=Origin(), default=(0.0, 0.0), help="Upper left corner in the CRS.  [default: 0,0]")
@@ -33,6 +40,7 @@ def generate(  # noqa: PLR0913  one argument per option
     *,
     size: tuple[int, int],
     seed: int,
+    scale_seeds: tuple[tuple[str, int], ...],
     model: str,
     crs: str,
     origin: tuple[float, float],
@@ -61,7 +69,16 @@ def generate(  # noqa: PLR0913  one argument per option
     from tilegen.tiling.sinks import open_sink
     from tilegen.world import open_world
 
-    world = open_world(model, seed=seed, crs=crs, res=res, truncation_psi=truncation_psi, device=device, dtype=dtype)
+    world = open_world(
+        model,
+        seed=seed,
+        scale_seeds=dict(scale_seeds),
+        crs=crs,
+        res=res,
+        truncation_psi=truncation_psi,
+        device=device,
+        dtype=dtype,
+    )
     product = world.product(world.window_at(*origin, *size), chunk_px=layout["chunk_px"], shard_px=layout["shard_px"])
     sink = open_sink(out, product)
     workers = workers or default_workers()

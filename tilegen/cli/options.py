@@ -48,6 +48,23 @@ class Origin(click.ParamType[tuple[float, float]]):
         return x, y
 
 
+class ScaleSeed(click.ParamType[tuple[str, int]]):
+    """SCALE=SEED, such as region=5, to (scale, seed)."""
+
+    name = "SCALE=SEED"
+
+    def convert(
+        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """(scale, seed)."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"\s*([a-z]+)\s*=\s*([0-9]{1,20})\s*", value)
+        if match is None:
+            self.fail(f"{value!r} is no seed of a scale. Give SCALE=SEED, such as region=5.", param, ctx)
+        return match[1], int(match[2])
+
+
 def default_workers() -> int:
     """One worker per core this process may use."""
     import os

@@ -95,10 +95,8 @@ class LatentField:
     scale_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = [scale.name for scale in self.prior.scales]
+        self.prior.check_scales(self.scale_seeds)
         for name, seeds in self.scale_seeds.items():
-            if name not in names:
-                raise InputError(f"There is no scale {name!r}. This prior has {', '.join(names)}.")
             if len(seeds) != len(self.seeds):
                 raise InputError(f"Scale {name!r} has {len(seeds)} seeds for {len(self.seeds)} fields.")
         for seed in (*self.seeds, *(seed for seeds in self.scale_seeds.values() for seed in seeds)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tilegen.errors import InputError
@@ -46,6 +47,13 @@ class Prior:
     def channels(self) -> int:
         """Latent channels of all scales together, the z of the mapping network."""
         return sum(scale.channels for scale in self.scales)
+
+    def check_scales(self, names: Iterable[str]) -> None:
+        """Raises InputError if one of `names` is no scale of this prior."""
+        known = [scale.name for scale in self.scales]
+        for name in names:
+            if name not in known:
+                raise InputError(f"There is no scale {name!r}. This prior has {', '.join(known)}.")
 
 
 def default_prior(z_dim: int, content_channels: int) -> Prior:

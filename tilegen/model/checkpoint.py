@@ -80,7 +80,10 @@ def save_generator(
     dtype: torch.dtype = torch.float16,
 ) -> Card:
     """Write `generator` with its card; `dtype` float16 halves the file at no visible cost."""
-    tensors = {name: tensor.detach().cpu().to(dtype) for name, tensor in generator.state_dict().items()}
+    tensors = {
+        name: tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
+        for name, tensor in generator.state_dict().items()
+    }
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise CheckpointError(f"Weights do not fit {dtype} or are not finite; nothing was written to {path}.")
     card = Card(
