@@ -1,10 +1,14 @@
 """Hypothesis profiles, and what to skip without the hardware."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tilegen.testing.disks import mounted_disk
 
 # No deadlines: a shared machine is slow at times, and the answers do not depend on it.
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,3 +27,10 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in needing_gpu:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a small disk of a given size."""
+    with ExitStack() as mounted:
+        yield lambda size: mounted.enter_context(mounted_disk(tmp_path / "disk", size))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
 from tilegen.model.config import GENERATOR_PRESETS
 from tilegen.testing.checkpoints import save_random_checkpoint
+from tilegen.testing.disks import fill
 from tilegen.testing.faults import ControlledSource, Controls
 from tilegen.testing.generators import CoordinateSource
 from tilegen.testing.sinks import address_pixels, write_product
@@ -248,25 +250,8 @@ def test_an_existing_product_is_refused_before_any_worker_starts(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)], check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Write until nothing fits any more."""
-    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
+    return disk_of("1m")
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.zarr"])

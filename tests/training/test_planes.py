@@ -122,7 +122,7 @@ def test_sampling_out_of_range_is_refused(options: dict) -> None:
 
 def test_a_group_can_only_share_scales_that_there_are() -> None:
     generator = GENERATOR_PRESETS["nano"]
-    with pytest.raises(InputError, match="no scale 'climate'. This prior has world, region"):
+    with pytest.raises(InputError, match=r"no scale 'climate'\. This prior has world, region"):
         TrainConfig(
             generator=generator,
             discriminator=preset_discriminator(generator, 32),

@@ -1,8 +1,7 @@
 """Shards of a run come back as they were, whatever the sizes; a set that is not whole is refused in a sentence."""
 
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -204,19 +203,8 @@ def test_weights_that_cannot_be_kept_never_replace_good_ones(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 KiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(path)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode:
-        pytest.skip(f"mounting a tmpfs is not permitted here: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
+    return disk_of("48k")
 
 
 def test_a_disk_that_fills_up_keeps_the_earlier_set(small_disk: Path) -> None:

@@ -65,6 +65,25 @@ class ScaleSeed(click.ParamType[tuple[str, int]]):
         return match[1], int(match[2])
 
 
+class ScaleSigma(click.ParamType[tuple[str, float | None]]):
+    """SCALE=CELLS, such as region=24, or world=inf, to (scale, kernel width in cells or None)."""
+
+    name = "SCALE=CELLS"
+
+    def convert(
+        self, value: str | tuple[str, float | None], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float | None]:
+        """(scale, width)."""
+        if isinstance(value, tuple):
+            return value
+        name, _, cells = value.partition("=")
+        try:
+            width = float(cells)
+        except ValueError:
+            self.fail(f"{value!r} is no width of a scale. Give SCALE=CELLS, such as region=24.", param, ctx)
+        return name, None if width == float("inf") else width
+
+
 def default_workers() -> int:
     """One worker per core this process may use."""
     import os

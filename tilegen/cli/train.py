@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tilegen.cli.options import ScaleSigma
 from tilegen.training.config import DIHEDRAL, LOSSES, SamplingConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 def _setting(name: str, field: str, type_: Any, help_: str = "") -> Callable[[Any], Any]:
     """An option for a field of the run's config, which also knows its default; None when it is not given."""
     default = getattr(TrainConfig, field, getattr(SamplingConfig, field, None))
-    return click.option(name, field, type=type_, help=f"{help_}  [default: {default}]".strip())
+    return click.option(name, field, type=type_, default=None, help=f"{help_}  [default: {default}]".strip())
 
 
 @click.group()
@@ -35,6 +36,9 @@ def train() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run.")
 @click.option("--preset", help="nano, mini, tiny, S or paper.  [default: mini]")
 @click.option("--crop-px", type=int, help="Edge of a training crop.  [default: 64]")
+@click.option(
+    "--sigma-cells", type=ScaleSigma(), multiple=True, help="Correlation of a scale of the latent, such as region=24."
+)
 @click.option("--kimg", type=_POSITIVE, default=200.0, show_default=True, help="Thousand images in all.")
 @click.option("--minutes", type=_POSITIVE, help="Stop after this time, the last snapshot included.")
 @_setting("--batch", "batch", click.IntRange(1, 4096))
@@ -79,7 +83,9 @@ def spacenet(
         snapshot_s=60 * options.pop("snapshot_minutes"),
         **{name: options.pop(name) for name in ("kimg", "minutes", "render_px", "tensorboard", "shards")},
     )
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "sigma_cells" in given:
+        given["sigma_cells"] = dict(given["sigma_cells"])
     device = chosen_device(device)
     if continue_from is None:
         preset, crop_px = given.pop("preset", "mini"), given.pop("crop_px", 64)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from tilegen.errors import InputError
 
@@ -47,6 +47,16 @@ class Prior:
     def channels(self) -> int:
         """Latent channels of all scales together, the z of the mapping network."""
         return sum(scale.channels for scale in self.scales)
+
+    def with_sigmas(self, sigmas: Mapping[str, float | None]) -> Prior:
+        """The same channels with other kernel widths, in cells, for the scales that are named.
+
+        Raises:
+            InputError: there is no such scale, or its width is out of range.
+        """
+        self.check_scales(sigmas)
+        scales = (replace(scale, sigma_cells=sigmas.get(scale.name, scale.sigma_cells)) for scale in self.scales)
+        return replace(self, scales=tuple(scales))
 
     def check_scales(self, names: Iterable[str]) -> None:
         """Raises InputError if one of `names` is no scale of this prior."""

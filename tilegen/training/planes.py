@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tilegen.fields.latent import ContentField, LatentField
 from tilegen.fields.noise import NoiseField
-from tilegen.fields.prior import Prior, Scale
+from tilegen.fields.prior import Prior
 from tilegen.geometry.window import Window
 from tilegen.training.config import SamplingConfig
 
@@ -104,14 +104,11 @@ def sample_planes(
 
 def constant(prior: Prior) -> Prior:
     """The same channels without variation in space: a vector latent."""
-    return replace(prior, scales=tuple(replace(scale, sigma_cells=None) for scale in prior.scales))
+    return prior.with_sigmas(dict.fromkeys(scale.name for scale in prior.scales))
 
 
 def _scaled(prior: Prior, factor: float) -> Prior:
-    return replace(prior, scales=tuple(_scaled_scale(scale, factor) for scale in prior.scales))
-
-
-def _scaled_scale(scale: Scale, factor: float) -> Scale:
-    if scale.sigma_cells is None:
-        return scale
-    return replace(scale, sigma_cells=min(max(scale.sigma_cells * factor, _NARROWEST_CELLS), _WIDEST_CELLS))
+    sigmas = {scale.name: scale.sigma_cells for scale in prior.scales if scale.sigma_cells is not None}
+    return prior.with_sigmas(
+        {name: min(max(sigma * factor, _NARROWEST_CELLS), _WIDEST_CELLS) for name, sigma in sigmas.items()}
+    )

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,12 @@ def configured(
     num_processes: int | None = None,
     device: str = "cpu",
     batch: int = TrainConfig.batch,
+    sigma_cells: Mapping[str, float | None] | None = None,
     **options: Any,
 ) -> TrainConfig:
     """The config of a new run on the packed dataset `data`; `options` are fields of `TrainConfig` or its sampling.
+
+    `sigma_cells` are kernel widths of single scales of the prior, where they are not those of the preset.
 
     Raises:
         InputError: an unknown preset or a value out of range. DataError: the dataset cannot be used.
@@ -50,7 +53,9 @@ def configured(
     if preset not in GENERATOR_PRESETS:
         raise InputError(f"Unknown preset {preset!r}. Choose one of {', '.join(GENERATOR_PRESETS)}.")
     dataset = _usable(data, crop_px)
-    generator = dataclasses.replace(GENERATOR_PRESETS[preset], band_names=dataset.band_names)
+    generator = GENERATOR_PRESETS[preset]
+    prior = generator.prior.with_sigmas(sigma_cells or {})
+    generator = dataclasses.replace(generator, band_names=dataset.band_names, prior=prior)
     places = torch.cuda.device_count() if device == "cuda" else min(2, os.cpu_count() or 1)
     num_processes = num_processes or (places if batch % places == 0 else 1)
     config = TrainConfig(
@@ -69,7 +74,7 @@ def continued(start: Path, data: Path, **options: Any) -> TrainConfig:
     Raises:
         TrainingError: there is no run. InputError: a value out of range. DataError: the dataset cannot be used.
     """
-    if given := {"preset", "crop_px"} & set(options):
+    if given := {"preset", "crop_px", "sigma_cells"} & set(options):
         raise InputError(f"A run that goes on keeps its networks: give no --{min(given).replace('_', '-')}.")
     config = load_config(start)
     dataset = _usable(data, config.discriminator.crop_px)

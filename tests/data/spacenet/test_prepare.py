@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from tilegen.data.packed import read_card
 from tilegen.data.spacenet.prepare import prepare_spacenet
 from tilegen.errors import DataError, InputError, OutputError
 from tilegen.testing.chips import textured_pixels, write_image
+from tilegen.testing.disks import fill
 from tilegen.testing.spacenet import BUILDING, ROAD, ROUNDS, write_spacenet
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "spacenet_shared_fixtures.zip"
@@ -239,34 +239,20 @@ def test_options_without_sense_are_refused(tmp_path: Path, options: dict) -> Non
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 320 KiB."""
-    import subprocess
-
-    path = tmp_path / "disk"
-    path.mkdir()
-    try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(path)], check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
+    return disk_of("320k")
 
 
 def test_a_disk_that_fills_up_while_packing_is_one_sentence(tmp_path: Path, small_disk: Path) -> None:
     """There is room when the second pass begins, and none when it is half done: somebody else wrote a file."""
     write_spacenet(tmp_path / "data", "SN2", num_chips=4, side_px=128, label_kinds=())
 
-    def fill(done: int, total: int) -> None:
+    def take_the_rest(done: int, total: int) -> None:
         if done == total // 2 + 1:
-            with (small_disk / "other").open("wb", buffering=0) as file, suppress(OSError):
-                while True:
-                    file.write(bytes(4096))
+            fill(small_disk / "other")
 
     with pytest.raises(OutputError, match=r"^The disk is full at .*out\.safetensors\. Free some space"):
-        pack(tmp_path / "data", small_disk / "out.safetensors", res_m=0.3, progress=fill)
+        pack(tmp_path / "data", small_disk / "out.safetensors", res_m=0.3, progress=take_the_rest)
     assert [path.name for path in small_disk.iterdir()] == ["other"]
 
 

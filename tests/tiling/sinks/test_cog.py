@@ -12,6 +12,7 @@ import rasterio
 
 from tilegen.errors import OutputError
 from tilegen.geometry.georef import GeoReference
+from tilegen.testing.disks import grow
 from tilegen.testing.sinks import (
     SinkContract,
     address_pixels,
@@ -207,13 +208,13 @@ def test_a_crs_that_geotiff_cannot_express_is_refused_before_rendering(sink, pro
 def test_a_disk_that_fills_up_while_joining_keeps_the_parts(small_disk):
     product = address_product(180, 180)
     noise = np.random.default_rng(0).integers(1, 256, product.shape, dtype=np.uint8)
-    sink = CogSink(path=small_disk.path / "x.tif", product=product)
+    sink = CogSink(path=small_disk / "x.tif", product=product)
     sink.begin(overwrite=False)
     write_shards(sink, noise, product.shard_indices)
     with pytest.raises(OutputError, match="The disk is full"):
         sink.finish()
     assert not sink.path.exists()
-    small_disk.grow()
+    grow(small_disk, "16m")
     assert sink.begin(overwrite=False) == set(product.shard_indices)
     sink.finish()
     for found, wanted in zip(read_levels(sink.path), reference_levels(noise, product.num_levels), strict=True):

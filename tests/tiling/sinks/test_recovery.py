@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tilegen.errors import OutputError
+from tilegen.testing.disks import grow
 from tilegen.testing.sinks import address_pixels, address_product, write_product, write_shards
 from tilegen.tiling.sinks import open_sink
 
@@ -52,19 +53,19 @@ def test_a_killed_writer_is_resumed_with_the_same_bytes(tmp_path, suffix, tree_d
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(small_disk, suffix, tmp_path, tree_digest):
     product = address_product(400, 400)
     noise = np.random.default_rng(0).integers(1, 256, product.shape, dtype=np.uint8)
-    sink = open_sink(small_disk.path / f"x{suffix}", product)
+    sink = open_sink(small_disk / f"x{suffix}", product)
     sink.begin(overwrite=False)
     with pytest.raises(OutputError, match=r"The disk is full at .*run the same command again"):
         write_shards(sink, noise, product.shard_indices)
     assert not sink.path.exists()
-    small_disk.grow()
+    grow(small_disk, "16m")
     done = sink.begin(overwrite=False)
     assert 0 < len(done) < len(product.shard_indices)
     write_shards(sink, noise, set(product.shard_indices) - done)
     sink.finish()
     (tmp_path / "elsewhere").mkdir()
     write_product(open_sink(tmp_path / "elsewhere" / f"x{suffix}", product), noise)
-    assert tree_digest(small_disk.path) == tree_digest(tmp_path / "elsewhere")
+    assert tree_digest(small_disk) == tree_digest(tmp_path / "elsewhere")
 
 
 # Things of the user's that look a little like ours
