@@ -39,7 +39,7 @@ WORDS = names("tilegen.errors tilegen.atomic tilegen.config tilegen.geometry")
 DATA = WORDS | names("tilegen.data")
 MAKERS = DATA | names("tilegen.fields tilegen.model")
 RENDERING = WORDS | names("tilegen.tiling")
-EVERYTHING = MAKERS | RENDERING | names("tilegen.training tilegen.world tilegen.weights tilegen")
+EVERYTHING = MAKERS | RENDERING | names("tilegen.metrics tilegen.training tilegen.world tilegen.weights tilegen")
 ARRAYS = names("numpy jaxtyping")
 TENSORS = ARRAYS | names("torch")
 
@@ -66,10 +66,26 @@ PARTS = {
     "tilegen.tiling.sinks.zarr_attributes": Part(below=RENDERING, top=ARRAYS | names("affine pyproj")),
     # 1 data: imagery to one packed file; reading that file needs no GDAL
     "tilegen.data": Part(below=DATA, top=TENSORS | names("safetensors")),
-    "tilegen.data.chips": Part(below=DATA, top=ARRAYS | names("rasterio")),
+    "tilegen.data.chips": Part(below=DATA, top=ARRAYS | names("affine rasterio")),
+    "tilegen.data.pictures": Part(below=DATA, top=ARRAYS | names("PIL")),
+    "tilegen.data.report": Part(below=DATA, top=names("PIL")),
+    "tilegen.data.spacenet": Part(below=DATA, top=ARRAYS),
+    "tilegen.data.spacenet.bucket": Part(below=DATA, top=names("urllib3")),
+    "tilegen.data.spacenet.geojson": Part(below=DATA, top=ARRAYS | names("shapely")),
+    "tilegen.data.spacenet.ground": Part(below=DATA, top=ARRAYS | names("pyproj shapely")),
+    "tilegen.data.spacenet.labels": Part(below=DATA, top=ARRAYS | names("affine pyproj rasterio shapely")),
+    "tilegen.data.spacenet.resample": Part(below=DATA, top=ARRAYS | names("affine pyproj rasterio")),
     # 2 makers of generators
     "tilegen.training": Part(below=MAKERS | names("tilegen.training"), top=TENSORS | names("safetensors")),
+    "tilegen.training.monitor": Part(
+        below=MAKERS | names("tilegen.training"), top=ARRAYS, late=names("tensorboard torch")
+    ),
     "tilegen.training.sheets": Part(below=MAKERS | names("tilegen.training"), top=TENSORS | names("PIL")),
+    # 2 judges of images: they take pixels and callables, never a network or a file of chips
+    "tilegen.metrics": Part(
+        below=WORDS | names("tilegen.metrics"), top=TENSORS | names("safetensors scipy torchmetrics")
+    ),
+    "tilegen.metrics.sheets": Part(below=WORDS | names("tilegen.metrics"), top=TENSORS | names("PIL")),
     # 3 the joint
     "tilegen.world": Part(below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS, late=names("xarray")),
     "tilegen.__main__": Part(below=names("tilegen.cli")),
@@ -279,6 +295,10 @@ def test_training_loads_without_any_gis_or_cluster_package() -> None:
     """And so does what reads a packed dataset."""
     packed = "tilegen.training tilegen.data.dataset"
     run_python(block(f"{GIS_AND_CLUSTER} affine pyproj shapely") + walk(packed))
+
+
+def test_judges_load_without_any_gis_or_cluster_package() -> None:
+    run_python(block(f"{GIS_AND_CLUSTER} affine pyproj shapely") + walk("tilegen.metrics"))
 
 
 def test_tiles_are_planned_drawn_and_written_without_torch() -> None:

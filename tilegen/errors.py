@@ -31,3 +31,7 @@ class ScheduleError(TilegenError, RuntimeError):
 
 class TrainingError(TilegenError, RuntimeError):
     """Training cannot go on: a loss that is not finite, a run folder of another run."""
+
+
+class MetricError(TilegenError, ValueError):
+    """Images cannot be judged: weights of another network, too few images, images of another shape."""

@@ -14,7 +14,13 @@ from tilegen.errors import DataError
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_lists_every_command_with_what_it_does(run, option):
     listed = run(option).stdout.partition("Commands:")[2]
-    assert [line.split()[0] for line in listed.strip().splitlines()] == ["generate", "info", "data", "train"]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == [
+        "generate",
+        "info",
+        "data",
+        "train",
+        "evaluate",
+    ]
     assert "Render a world" in listed
 
 

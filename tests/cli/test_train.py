@@ -142,10 +142,11 @@ def test_a_disk_that_fills_up_during_a_snapshot_keeps_the_last_one(run, texture,
     assert run(*words, "--no-tensorboard").exit_code == 0
     before = (disk / "run" / "state.safetensors").read_bytes()
     sizes = {path.name: path.stat().st_size for path in (disk / "run").rglob("*") if path.is_file()}
-    assert len(before) > sizes["000000.png"] + sizes["model.safetensors"]
+    room = len(before) * 3 // 4
+    assert room > max(sizes["000000.png"], sizes["model.safetensors"])
     fill(disk / "other")
     with (disk / "other").open("r+b") as other:
-        other.truncate((disk / "other").stat().st_size - len(before) + 4096)
+        other.truncate((disk / "other").stat().st_size - room)
     result = run(*words, "--no-tensorboard", "--kimg", 0.008)
     assert result.exit_code == 1
     assert "state.safetensors" in result.stderr

@@ -126,7 +126,9 @@ def test_a_signal_ends_a_run_with_a_snapshot(
         signal.raise_signal(number)
 
     schedule = Schedule(kimg=1000.0, report_s=0.0)
-    go(tmp_path, config_of(), texture, schedule, report)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        go(tmp_path, config_of(), texture, schedule, report)
+    assert interrupt.value.args == (number,)
     assert signal.getsignal(number) == before
     assert len(lines) <= 2
     assert TrainState.load(tmp_path / "state.safetensors").num_images == 8

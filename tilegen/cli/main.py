@@ -18,6 +18,7 @@ _COMMANDS = {
     "info": "Describe a product, a checkpoint or a dataset.",
     "data": "Pack real imagery for training.",
     "train": "Learn a generator from real imagery.",
+    "evaluate": "Judge a generator against real imagery.",
 }
 
 

@@ -71,9 +71,15 @@ def _filtered(nodes: Float32[Tensor, "*lead n_nodes"], kernel: Kernel, start: in
     sites = torch.arange(start, stop, dtype=torch.int64, device=nodes.device)
     first = sites // kernel.spacing - start // kernel.spacing
     weights = torch.tensor(kernel.weights, dtype=torch.float32, device=nodes.device)[sites % kernel.spacing]
-    total = nodes[..., first] * weights[:, 0]
-    for tap in range(1, 2 * kernel.reach + 1):
-        total = total + nodes[..., first + tap] * weights[:, tap]
+    num_taps = 2 * kernel.reach + 1
+    # With a node at each site, what a tap reads is a view and no copy.
+    reads = (
+        nodes[..., tap : tap + stop - start] if kernel.spacing == 1 else nodes[..., first + tap]
+        for tap in range(num_taps)
+    )
+    total = next(reads) * weights[:, 0]
+    for tap, read in enumerate(reads, start=1):
+        total = total + read * weights[:, tap]
     return total
 
 

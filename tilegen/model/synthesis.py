@@ -149,10 +149,12 @@ class SynthesisNetwork(nn.Module):
         """
         x = (self.content(content) + self.const[:, None, None]).to(dtype, memory_format=torch.channels_last)
         image: Tensor | None = None
-        x = self.layers[0](x, ws[0], noise, plan)
+        # Unbound at once: the gradient of a single ws[i] is as large as all of them, and mostly zeros.
+        w_of = ws.unbind(0)
+        x = self.layers[0](x, w_of[0], noise, plan)
         for block, to_image in enumerate(self.to_image):
             for number, layer in enumerate(self.layers[2 * block + 1 : 2 * block + 3], start=2 * block + 1):
-                x = layer(x, ws[number], noise, plan)
-            image = to_image(x, ws[2 * block + 3], image, plan)
+                x = layer(x, w_of[number], noise, plan)
+            image = to_image(x, w_of[2 * block + 3], image, plan)
         assert image is not None  # there is at least one level above 0
         return image

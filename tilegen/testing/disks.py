@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ def mounted_disk(path: Path, size: str) -> Iterator[Path]:
     try:
         yield path
     finally:
+        gc.collect()  # tensors that are mapped from a file keep it busy until they go
         subprocess.run(["umount", str(path)], check=True)
 
 

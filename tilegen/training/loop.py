@@ -65,13 +65,16 @@ def train(
     """Train until `schedule` says stop, or until SIGTERM or Ctrl-C: in each case with a snapshot.
 
     The leading process decides, reports and writes; the others call `follow`.
+
+    Raises:
+        KeyboardInterrupt: of the number of the signal that came, once everything is written.
     """
     state = trainer.state
     with _StopSignal() as stop, Monitor(folder, tensorboard=schedule.tensorboard, num_images=state.num_images) as log:
         clock, last_snapshot = _Clock(state, schedule), time.monotonic()
         sums: dict[str, list[float]] = defaultdict(list)
         while True:
-            done = agreed(stop.seen or clock.is_over(), state.device)
+            done = agreed(stop.number is not None or clock.is_over(), state.device)
             if sums and (done or clock.report_is_due()):
                 report(_report(state, log, sums, clock))
             if done or time.monotonic() - last_snapshot >= schedule.snapshot_s:
@@ -85,8 +88,10 @@ def train(
                 break
             for name, value in trainer.step().items():
                 sums[name].append(value)
-    if schedule.shards:
-        export_shards(state, folder)
+        if schedule.shards:
+            export_shards(state, folder)
+    if stop.number is not None:
+        raise KeyboardInterrupt(stop.number)
 
 
 def follow(trainer: Trainer) -> None:
@@ -169,7 +174,7 @@ class _StopSignal:
     """Remembers SIGTERM and Ctrl-C so that the loop can end with a snapshot."""
 
     def __init__(self) -> None:
-        self.seen = False
+        self.number: int | None = None
 
     def __enter__(self) -> _StopSignal:
         self._previous = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -180,4 +185,4 @@ class _StopSignal:
             signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.seen = True
+        self.number = number

@@ -1,0 +1,203 @@
+"""Features: what a trained network sees in an image, the space in which images are compared."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import safetensors.numpy
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, UInt8
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from tilegen.errors import MetricError
+
+NUM_SYMMETRIES = 8
+"""Elements of the dihedral group of the square."""
+
+_MAX_FILE_BYTES = 64 << 20
+_FEATURE_UNIT = 25.0  # root mean square of the features of aerial imagery at 64 px; KID's kernel expects about 1
+_BATCH = {"cpu": 8, "cuda": 256}  # on a CPU, what fits its caches is twice as fast
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """Anything that turns images into vectors, and says which network did."""
+
+    @property
+    def name(self) -> str:
+        """Network, layer and input size."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        ...
+
+    @property
+    def num_features(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def __call__(self, images: UInt8[Tensor, "n 3 rows cols"]) -> Float32[Tensor, "n features"]:
+        """One vector per image, on the CPU."""
+        ...
+
+
+class Fire(nn.Module):
+    """Squeeze to few channels, expand by 1x1 and 3x3 kernels side by side (SqueezeNet, Iandola et al. 2016, 3.2)."""
+
+    def __init__(self, channels_in: int, squeezed: int, expanded: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels_in, squeezed, 1)
+        self.expand1x1 = nn.Conv2d(squeezed, expanded, 1)
+        self.expand3x3 = nn.Conv2d(squeezed, expanded, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "n c_in rows cols"]) -> Float[Tensor, "n c_out rows cols"]:
+        """The 1x1 channels, then the 3x3 channels."""
+        squeezed = F.relu(self.squeeze(x))
+        return F.relu(torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], dim=1))
+
+
+def squeezenet() -> nn.Sequential:
+    """SqueezeNet 1.0 up to fire9 (Iandola et al. 2016, table 1); layers are numbered as in the weight files."""
+    return nn.Sequential(
+        nn.Conv2d(3, 96, 7, stride=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Fire(96, 16, 64),
+        Fire(128, 16, 64),
+        Fire(128, 32, 128),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Fire(256, 32, 128),
+        Fire(256, 48, 192),
+        Fire(384, 48, 192),
+        Fire(384, 64, 256),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Fire(512, 64, 256),
+    )
+
+
+class SqueezeNetFeatures:
+    """Mean over space of the last fire module of SqueezeNet 1.0, over 25. Made by `SqueezeNetFeatures.open`.
+
+    Args:
+        network: as `squeezenet` builds it; takes RGB in 0..1, for the weights hold the mean colour.
+        digest: SHA-256 of the weight file.
+        input_px: images of another size are resized to this edge, antialiased.
+        device: "cpu", "cuda" or "cuda:N".
+        num_threads: batches that are looked at side by side. Best with torch at one thread: its own threads wait for
+            each other in every layer, for long where the cores are shared.
+    """
+
+    def __init__(
+        self, network: nn.Sequential, digest: str, *, input_px: int, device: str = "cpu", num_threads: int = 1
+    ) -> None:
+        # channels_last: twice as fast on a CPU
+        self._network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+        self._input_px, self._device, self._num_threads = input_px, device, num_threads
+        self.digest = digest
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, input_px: int = 64, device: str = "cpu", num_threads: int = 1
+    ) -> SqueezeNetFeatures:
+        """Read weights named as torchvision names them: .npz or .safetensors. No code in the file is run.
+
+        Raises:
+            MetricError: the file is missing, truncated, too large, or does not hold this network.
+        """
+        if not 32 <= input_px <= 1024:
+            raise MetricError(f"SqueezeNet sees images of 32 to 1024 px, not {input_px} px.")
+        path, network = Path(path), squeezenet()
+        digest, arrays = _read_weights(path)
+        expected = {f"features.{name}": tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        found = {name: array.shape for name, array in arrays.items() if array.dtype in (np.float16, np.float32)}
+        for name, shape in expected.items():
+            if found.get(name) != shape:
+                raise MetricError(f"{path} does not hold SqueezeNet 1.0: it has no {name!r} of shape {shape}.")
+        weights = {name.removeprefix("features."): torch.from_numpy(arrays[name]).float() for name in expected}
+        if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+            raise MetricError(f"{path} holds weights that are not finite. Fetch it again.")
+        network.load_state_dict(weights)
+        return cls(network, digest, input_px=input_px, device=device, num_threads=num_threads)
+
+    @property
+    def name(self) -> str:
+        """Network, layer and input size."""
+        return f"SqueezeNet 1.0, mean of fire9, {self._input_px} px"
+
+    @property
+    def num_features(self) -> int:
+        """Length of a vector."""
+        return 512
+
+    def __call__(self, images: UInt8[Tensor, "n 3 rows cols"]) -> Float32[Tensor, "n features"]:
+        """One vector per image, on the CPU."""
+        batches = images.split(_BATCH[torch.device(self._device).type])
+        with ThreadPoolExecutor(self._num_threads) as pool:
+            return torch.cat(list(pool.map(self._features, batches)))
+
+    @torch.no_grad()
+    def _features(self, images: UInt8[Tensor, "n 3 rows cols"]) -> Float32[Tensor, "n features"]:
+        pixels = images.to(self._device).float() / 255
+        if images.shape[2:] != (self._input_px, self._input_px):
+            edge = (self._input_px, self._input_px)
+            pixels = F.interpolate(pixels, size=edge, mode="bilinear", antialias=True, align_corners=False)
+        features = self._network(pixels.contiguous(memory_format=torch.channels_last))
+        return features.mean(dim=(2, 3)).cpu() / _FEATURE_UNIT
+
+
+def as_rgb(images: UInt8[Tensor, "n bands rows cols"], band_names: tuple[str, ...]) -> UInt8[Tensor, "n 3 rows cols"]:
+    """The bands named red, green and blue; without such names the first three, and of one or two bands grey."""
+    wanted = ("red", "green", "blue")
+    names = tuple(name.lower() for name in band_names)
+    if set(wanted) <= set(names):
+        return images[:, [names.index(name) for name in wanted]]
+    return images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
+
+
+def symmetric_features(
+    extractor: FeatureExtractor, images: UInt8[Tensor, "n 3 edge edge"], *, dihedral: bool = True
+) -> Float32[Tensor, "symmetries n features"]:
+    """Features of the images in all eight orientations, or in the one they have.
+
+    Trained networks see overhead images differently when they are turned, and people do not; distances are therefore
+    averaged over the orientations of both sides (`distances`).
+    """
+    turns = range(NUM_SYMMETRIES if dihedral else 1)
+    return torch.stack([extractor(oriented(images, element)) for element in turns])
+
+
+def oriented(images: UInt8[Tensor, "n 3 edge edge"], element: int) -> UInt8[Tensor, "n 3 edge edge"]:
+    """Element 0..7 of the dihedral group: `element % 4` quarter turns, then a reflection from 4 on."""
+    turned = torch.rot90(images, element % 4, dims=(2, 3))
+    return turned.flip(3) if element >= 4 else turned
+
+
+def _read_weights(path: Path) -> tuple[str, Mapping[str, np.ndarray]]:
+    """SHA-256 of the file, and its arrays by name. Object arrays, which may hold code, are refused."""
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise MetricError(f"{path} is too large for the weights of SqueezeNet.")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.suffix == ".safetensors":
+            return digest, safetensors.numpy.load_file(path)
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MAX_FILE_BYTES:
+                raise MetricError(f"{path} is too large for the weights of SqueezeNet.")
+        with np.load(path, allow_pickle=False) as arrays:
+            return digest, dict(arrays)
+    except FileNotFoundError:
+        raise MetricError(f"There is no weight file {path}. Give an .npz or .safetensors of SqueezeNet 1.0.") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
+        if isinstance(error, MetricError):
+            raise
+        raise MetricError(f"{path} is no whole .npz or .safetensors file of weights ({error}).") from error
