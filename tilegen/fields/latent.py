@@ -62,8 +62,10 @@ def scale_kernel(sigma_cells: float) -> Kernel:
     return Kernel.gaussian(sigma_cells * SITES_PER_CELL)
 
 
-def _filtered(nodes: Float32[Tensor, "*lead n_nodes"], kernel: Kernel, start: int, stop: int) -> Tensor:
-    """Sites [start, stop) from nodes along the last axis.
+def _filtered(
+    nodes: Float32[Tensor, "batch channels _ _"], kernel: Kernel, start: int, stop: int, dim: int
+) -> Float32[Tensor, "batch channels _ _"]:
+    """Sites [start, stop) from nodes along `dim`, rows (2) or columns (3).
 
     Taps are added one by one in a fixed order: elementwise products and sums round the same way in every window and
     on every device, which a matrix product does not promise.
@@ -71,15 +73,15 @@ def _filtered(nodes: Float32[Tensor, "*lead n_nodes"], kernel: Kernel, start: in
     sites = torch.arange(start, stop, dtype=torch.int64, device=nodes.device)
     first = sites // kernel.spacing - start // kernel.spacing
     weights = torch.tensor(kernel.weights, dtype=torch.float32, device=nodes.device)[sites % kernel.spacing]
-    num_taps = 2 * kernel.reach + 1
+    weights = weights if dim == 3 else weights[:, None]  # [sites, taps] or [sites, 1, taps]
     # With a node at each site, what a tap reads is a view and no copy.
     reads = (
-        nodes[..., tap : tap + stop - start] if kernel.spacing == 1 else nodes[..., first + tap]
-        for tap in range(num_taps)
+        nodes.narrow(dim, tap, len(sites)) if kernel.spacing == 1 else nodes.index_select(dim, first + tap)
+        for tap in range(2 * kernel.reach + 1)
     )
-    total = next(reads) * weights[:, 0]
+    total = next(reads) * weights[..., 0]
     for tap, read in enumerate(reads, start=1):
-        total = total + read * weights[:, tap]
+        total = total + read * weights[..., tap]
     return total
 
 
@@ -120,9 +122,8 @@ class LatentField:
             return vector.expand(-1, -1, *sites.shape)
         kernel = scale_kernel(scale.sigma_cells)
         nodes = normal_grid(seeds, Stream.LATENT, part, scale.channels, kernel.nodes(sites), device)
-        along_cols = _filtered(nodes, kernel, sites.col0, sites.col1)
-        along_rows = _filtered(along_cols.transpose(-1, -2), kernel, sites.row0, sites.row1)
-        return along_rows.transpose(-1, -2)
+        along_cols = _filtered(nodes, kernel, sites.col0, sites.col1, dim=3)
+        return _filtered(along_cols, kernel, sites.row0, sites.row1, dim=2)
 
 
 @dataclass(frozen=True, kw_only=True)
