@@ -35,7 +35,7 @@ class Part:
     late: frozenset[str] = NOWHERE
 
 
-WORDS = names("tilegen.errors tilegen.atomic tilegen.config tilegen.geometry")
+WORDS = names("tilegen.errors tilegen.amounts tilegen.atomic tilegen.bands tilegen.config tilegen.geometry")
 DATA = WORDS | names("tilegen.data")
 MAKERS = DATA | names("tilegen.fields tilegen.model")
 RENDERING = WORDS | names("tilegen.tiling")
@@ -48,7 +48,9 @@ PARTS = {
     "tilegen": Part(below=EVERYTHING),
     # 0 words: the standard library only, but for two files
     "tilegen.errors": Part(),
+    "tilegen.amounts": Part(below=WORDS),
     "tilegen.atomic": Part(below=WORDS),
+    "tilegen.bands": Part(below=WORDS),
     "tilegen.config": Part(below=WORDS, top=names("dacite")),
     "tilegen.geometry": Part(below=WORDS),
     "tilegen.geometry.georef": Part(below=WORDS, top=names("affine pyproj")),

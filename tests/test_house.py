@@ -4,7 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module, metadata
 from itertools import chain
 from pathlib import Path
 
@@ -17,6 +17,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 )
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 SOURCES = sorted((ROOT / "tilegen").rglob("*.py"))
+SCRIPTS = [path for folder in ("benchmarks", "pipelines") for path in sorted((ROOT / folder).rglob("*.py"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -80,7 +81,8 @@ PAGE_NAME = r"(?<![\w/.-])(?:docs|benchmarks)/[\w/.-]*\.md\b"
 TEXTS = [
     *PAGES,
     *SOURCES,
-    *(path for folder in ("tests", "benchmarks", "pipelines") for path in sorted((ROOT / folder).rglob("*.py"))),
+    *SCRIPTS,
+    *sorted((ROOT / "tests").rglob("*.py")),
 ]
 
 
@@ -151,6 +153,20 @@ def imported_names(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom) and node.module and not node.level:
         return [node.module]
     return []
+
+
+# Scripts, which neither mypy nor the suite runs
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=identifier)
+def test_every_name_that_a_script_imports_from_tilegen_exists(script: Path) -> None:
+    taken = [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(script.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "tilegen"
+        for alias in node.names
+    ]
+    assert [pair for pair in taken if not hasattr(import_module(pair[0]), pair[1])] == []
 
 
 # Smells. `code` has neither comments nor docstrings, so prose may name what code must not do.

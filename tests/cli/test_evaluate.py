@@ -10,7 +10,7 @@ import pytest
 from tilegen.data.prepare import prepare_dataset
 from tilegen.metrics.features import squeezenet
 from tilegen.metrics.report import FILES
-from tilegen.model.checkpoint import read_card
+from tilegen.model.checkpoint import load_generator, read_card, save_generator
 from tilegen.testing.chips import textured_pixels, write_image
 
 
@@ -95,3 +95,12 @@ def test_data_of_another_ground_size_or_other_bands_are_refused(refused, model, 
     assert "0.5 m" in refused("evaluate", model, "--data", coarse, "--features", weights, "--out", "c")
     grey = packed(tmp_path / "grey", bands=1)
     assert "3 bands" in refused("evaluate", model, "--data", grey, "--features", weights, "--out", "c")
+
+
+def test_a_model_may_say_anything_of_its_training(run, folder, model, data, weights):
+    generator, card = load_generator(model)
+    foreign = folder / "foreign.safetensors"
+    save_generator(foreign, generator, num_images=0, resolution_m=card.resolution_m, about={"train": "on everything"})
+    words = ("--data", data, "--features", weights, "--out", "report", "--num", 16, "--crop-px", 32)
+    result = run("evaluate", foreign, *words)
+    assert result.exit_code == 0, result.stderr

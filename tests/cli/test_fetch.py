@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tilegen.cli.main import main
 from tilegen.data.spacenet.bucket import BUCKET
 from tilegen.testing.object_store import ObjectStore, StoredObject, serving
 
@@ -58,7 +60,7 @@ def test_archives_are_fetched_and_unpacked_and_the_second_run_has_nothing_to_do(
 
 def test_too_much_is_refused(store, refused):
     said = refused(*FETCH, "here", "--max-gib", "0.001", "--endpoint", store.url)
-    assert said.startswith("0.00293 GiB are missing, and --max-gib allows 0.001 GiB.")
+    assert said.startswith("3.0 MiB are missing, and --max-gib allows 1.0 MiB.")
 
 
 @pytest.mark.parametrize(
@@ -130,3 +132,16 @@ def test_a_server_of_something_else_is_one_sentence(refused, sent):
 
 def test_a_folder_or_list_must_be_asked_for(refused):
     assert refused(*FETCH, exit_code=2) == "Give OUT, the folder to download to, or --list."
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf"])
+def test_a_limit_that_is_no_number_is_refused(refused, limit):
+    assert "not a finite number" in refused(*FETCH, "out", "--max-gib", limit, exit_code=2)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://proxy:1", "proxy"])
+def test_a_proxy_that_is_none_is_refused(folder, proxy):
+    environment = {"http_proxy": proxy, "no_proxy": "", "NO_PROXY": ""}
+    result = CliRunner().invoke(main, [*FETCH, "out", "--endpoint", "http://localhost:1"], env=environment)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "http_proxy in the environment is no HTTP proxy" in result.stderr

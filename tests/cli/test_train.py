@@ -47,6 +47,11 @@ def test_options_out_of_range_are_refused(refused, words, said):
     assert said in refused("train", "spacenet", *words, exit_code=2)
 
 
+def test_one_scale_has_one_width(refused, texture):
+    widths = ["--sigma-cells", "region=3", "--sigma-cells", "region=9"]
+    assert "names a scale twice" in refused("train", "spacenet", "--data", texture, "--out", "run", *widths)
+
+
 def test_a_dataset_that_is_not_there_is_refused(refused):
     assert "cannot be read" in refused("train", "spacenet", "--data", "a.safetensors", "--out", "run")
 
@@ -136,7 +141,7 @@ def test_scores_need_their_weights_and_held_out_crops(run, texture, refused, fol
 
 
 def test_a_disk_that_fills_up_during_a_snapshot_keeps_the_last_one(run, texture, disk_of):
-    """There is room for all of a second snapshot but for its state, which is written beside the first and comes last."""
+    """There is room for all of a second snapshot but its state, which is written beside the first and comes last."""
     disk = disk_of("16m")
     words = ["train", "spacenet", "--data", texture, "--out", disk / "run", *SMALL, "--render-px", 0]
     assert run(*words, "--no-tensorboard").exit_code == 0

@@ -304,6 +304,16 @@ def test_a_header_that_promises_a_huge_raster_is_refused_before_reading(tmp_path
         read_chip(path, name="a")
 
 
+def test_a_header_that_claims_many_bytes_is_refused_before_they_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    rasterio.open(
+        path, "w", driver="GTiff", height=16384, width=16384, count=3, dtype="float64", SPARSE_OK=True, tiled=True,
+        crs="EPSG:32631", transform=Affine(1, 0, 9, 0, -1, 9),
+    ).close()  # fmt: skip
+    with pytest.raises(DataError, match=r"6\.0 GiB of pixels, too many for one chip"):
+        read_chip(path, name="a")
+
+
 def test_a_palette_is_refused(tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.tif", textured_pixels(70, 90, bands=1), photometric="palette")
     with pytest.raises(DataError, match="palette"):

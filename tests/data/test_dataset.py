@@ -162,17 +162,9 @@ def test_the_symmetries_are_the_dihedral_group() -> None:
 
 def test_changing_a_crop_leaves_the_dataset_alone(packed: Path) -> None:
     dataset = PackedDataset.open(packed)
-    before = dataset.fixed_crops(4, crop_px=16)
+    before = [chip.pixels.clone() for chip in dataset.chips]
     dataset.crops(np.random.default_rng(0), crop_px=16, batch=4).zero_()
-    dataset.fixed_crops(4, crop_px=16).zero_()
-    assert torch.equal(dataset.fixed_crops(4, crop_px=16), before)
-
-
-def test_fixed_crops_are_spread_over_the_chips(packed: Path) -> None:
-    crops = PackedDataset.open(packed).fixed_crops(12, crop_px=16)
-    assert crops.shape == (12, 3, 16, 16)
-    assert set(crops[:, 0, 0, 0].tolist()) == {1, 2, 3}
-    assert crops.min() > 0
+    assert all(torch.equal(chip.pixels, pixels) for chip, pixels in zip(dataset.chips, before, strict=True))
 
 
 def test_splits_are_kept_apart(tmp_path: Path) -> None:
@@ -349,7 +341,7 @@ def test_a_damaged_header_is_refused_or_harmless(tmp_path_factory: pytest.TempPa
         content[place] = rng.integers(256)
     path.write_bytes(content)
     with suppress(DataError):
-        assert PackedDataset.open(path).fixed_crops(1, crop_px=20).shape == (1, 3, 20, 20)
+        assert PackedDataset.open(path).crops(np.random.default_rng(0), crop_px=20, batch=1).shape == (1, 3, 20, 20)
 
 
 def test_reading_needs_no_gis_package() -> None:
@@ -425,12 +417,12 @@ def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
     write_image(tmp_path / "aoi" / "1.tif", textured_pixels(40, 30, high=900, dtype="uint16"))
     path = tmp_path / "packed.safetensors"
     now = prepare_dataset([tmp_path / "aoi"], path, min_px=1, val_fraction=0.0).card
-    crops = PackedDataset.open(path).fixed_crops(3, crop_px=16)
+    pixels = PackedDataset.open(path).chips[0].pixels.clone()
     header, rest = header_and_rest(path)
     edit_card(as_version_1)(header)
     write(path, header, rest)
     assert PackedDataset.open(path).card == now
-    assert torch.equal(PackedDataset.open(path).fixed_crops(3, crop_px=16), crops)
+    assert torch.equal(PackedDataset.open(path).chips[0].pixels, pixels)
 
 
 # Real imagery

@@ -428,3 +428,11 @@ def test_the_wedges_of_shanghai_are_found_and_no_others(tmp_path: Path) -> None:
 def test_black_shadows_of_paris_are_no_wedges(tmp_path: Path) -> None:
     card = prepare_dataset([real("spacenet8_vegas_paris_trainval.zip")], tmp_path / "out.safetensors").card
     assert not any(chip.masked for chip in card.chips)
+
+
+def test_a_report_among_the_chips_is_refused(tmp_path: Path) -> None:
+    """Its pictures would be packed as chips the next time."""
+    write_image(tmp_path / "chips" / "a.png", textured_pixels(80, 90))
+    with pytest.raises(InputError, match="among the chips"):
+        prepare_dataset([tmp_path / "chips"], tmp_path / "a.safetensors", report_folder=tmp_path / "chips" / "report")
+    assert not (tmp_path / "a.safetensors").exists()

@@ -25,7 +25,7 @@ class FirstFeatures:
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         self._extractor = extractor
-        self.name, self.digest, self.num_features = extractor.name, extractor.digest, NUM_FEATURES
+        self.name, self.digest = extractor.name, extractor.digest
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return self._extractor(images)[:, :NUM_FEATURES]
@@ -84,10 +84,10 @@ def test_photographs_are_nearer_to_photographs_than_fakes_are(evaluation: Evalua
         assert scores.texture[fakes].spectrum_db > scores.texture[photographs].spectrum_db
 
 
-def test_pairs_hold_the_closest_training_crops_nearest_first(evaluation: Evaluation) -> None:
+def test_pairs_hold_fakes_and_turned_training_crops(evaluation: Evaluation) -> None:
     fakes, neighbours = evaluation.fake_pairs
-    closest = evaluation.scores.memorisation.closest
-    torch.testing.assert_close(fakes, evaluation.crops["fake"][list(closest)])
+    painted = {crop.numpy().tobytes() for crop in evaluation.crops["fake"]}
+    assert all(fake.numpy().tobytes() in painted for fake in fakes)
     known = {
         crop.numpy().tobytes()
         for t in evaluation.crops["train"]

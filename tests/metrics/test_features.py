@@ -1,6 +1,8 @@
 """The network against plain formulas, and weight files that must be refused."""
 
 import hashlib
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch_file
 
 from tilegen.errors import MetricError
 from tilegen.metrics.features import (
@@ -62,7 +65,6 @@ def test_features_are_the_mean_of_fire9_of_the_resized_image_in_units_of_25(weig
         plain = network(pixels).mean(dim=(2, 3)) / 25
     torch.testing.assert_close(extractor(seen), plain, rtol=1e-4, atol=1e-6)
     assert isinstance(extractor, FeatureExtractor)
-    assert extractor.num_features == plain.shape[1]
     assert "64 px" in extractor.name
 
 
@@ -159,6 +161,58 @@ def test_a_file_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path) -> N
     path = tmp_path / "a.npz"
     np.savez_compressed(path, bomb=np.zeros(80 << 20, np.uint8))
     assert "too large" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr':'<f4','fortran_order':False,'shape':(10**30,)}", f"{{'shape':({10**30},)}}", "(" * 9000]
+    + [f"{{'descr':'<f4','fortran_order':False,'shape':({claim},)}}" for claim in (-1, 10**12, 10**30)],
+)
+def test_headers_of_arrays_that_claim_anything_are_refused(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
+    assert "no whole" in refusal(path)
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 99)], ids=["encrypted", "unknown compression"])
+def test_archives_that_cannot_be_unpacked_are_refused(tmp_path: Path, place: int, value: int) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.zeros(3))
+    content = bytearray(path.read_bytes())
+    content[place] = content[content.find(b"PK\x01\x02") + 2 + place] = value
+    path.write_bytes(content)
+    assert "no whole" in refusal(path)
+
+
+def test_a_compressed_file_that_was_altered_is_refused(tmp_path: Path, random_weights: dict[str, np.ndarray]) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **random_weights)
+    content = bytearray(path.read_bytes())
+    content[5000:5040] = bytes(range(215, 255))
+    path.write_bytes(content)
+    assert "no whole" in refusal(path)
+
+
+def test_a_checkpoint_of_torch_is_refused(tmp_path: Path) -> None:
+    """What torchvision distributes: a ZIP archive too, but of pickles."""
+    torch.save({"features.0.weight": torch.zeros(96, 3, 7, 7)}, tmp_path / "squeezenet1_0.pth")
+    assert "features.0.weight" in refusal(tmp_path / "squeezenet1_0.pth")
+
+
+def test_numbers_that_numpy_does_not_have_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for dtype in (torch.bfloat16, torch.float8_e4m3fn):
+        save_torch_file({"features.0.weight": torch.zeros(96, 3, 7, 7).to(dtype)}, path)
+        assert "no whole" in refusal(path)
+
+
+def test_weights_that_overflow_give_no_features(tmp_path: Path, random_weights: dict[str, np.ndarray]) -> None:
+    path, name = tmp_path / "a.npz", "features.3.squeeze.weight"
+    np.savez(path, **random_weights | {name: np.full(random_weights[name].shape, 1e37, np.float32)})
+    extractor = SqueezeNetFeatures.open(path)
+    with pytest.raises(MetricError, match="not finite"):
+        extractor(images(2))
 
 
 def test_an_input_size_that_the_network_cannot_halve_is_refused(weight_file: Path) -> None:

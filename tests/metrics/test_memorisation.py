@@ -37,15 +37,15 @@ def test_independent_fakes_are_nearer_half_of_the_time() -> None:
 
 
 def test_turned_copies_of_training_crops_are_found() -> None:
-    """One fake in ten is a copy: the median does not see them, the lowest quantiles and the list of closest do."""
+    """One fake in ten is a copy: the median does not see them, the lowest quantiles and the closest ones do."""
     training = normal(8, 300, 8, seed=1)
     fakes, copies = normal(200, 8, seed=2), range(0, 200, 10)
     for i in copies:
         fakes[i] = training[i % 8, i] + 0.01
-    found = memorisation(
-        nearest_training(fakes, training), nearest_training(normal(200, 8, seed=3), training), num_closest=20
-    )
-    assert set(found.closest) == set(copies)
+    neighbours = nearest_training(fakes, training)
+    found = memorisation(neighbours, nearest_training(normal(200, 8, seed=3), training))
+    assert set(neighbours.closest(20).tolist()) == set(copies)
+    assert neighbours.distances[neighbours.closest(200)].diff().min() >= 0
     assert found.fake_quantiles[QUANTILES.index(0.05)] < 0.05 < found.held_out_quantiles[0]
     assert found.nearer == pytest.approx(0.55, abs=0.06)
 

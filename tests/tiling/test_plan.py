@@ -7,12 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tilegen.amounts import amount
 from tilegen.errors import BudgetError, OutputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
 from tilegen.testing.generators import CoordinateRenderer
 from tilegen.testing.strategies import coordinates
-from tilegen.tiling.plan import RenderPlan, amount, check_budget, duration, plan_render
+from tilegen.tiling.plan import RenderPlan, check_budget, plan_render
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks import open_sink
 
@@ -151,35 +152,3 @@ def test_the_plan_says_it_all():
         "rows 0..32, cols 0..32",
     ):
         assert words in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.4, "0 s"),
-        (89.0, "89 s"),
-        (700.0, "12 min"),
-        (5399.0, "90 min"),
-        (11_100.0, "3 h 05 min"),
-        (172_799.0, "47 h 59 min"),
-        (3_500_000.0, "41 days"),
-    ],
-)
-def test_durations_are_for_people(seconds, words):
-    assert duration(seconds) == words
-
-
-@pytest.mark.parametrize(
-    ("num_bytes", "words"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (620 << 20, "620 MiB"),
-        (3_650_722_202, "3.4 GiB"),
-        (1 << 40, "1.0 TiB"),
-        (6 * 10**18, "5.2 EiB"),
-    ],
-)
-def test_amounts_are_for_people(num_bytes, words):
-    assert amount(num_bytes) == words

@@ -35,6 +35,7 @@ def run(folder: Path, config: TrainConfig, texture: Path, kimg: float) -> list[s
 def go(
     folder: Path, config: TrainConfig, texture: Path, schedule: Schedule, report: Callable[[str], None] = print
 ) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     dataset = PackedDataset.open(texture)
     train(Trainer(open_run(folder, config, CPU), dataset), dataset, folder, schedule, report=report)
 
@@ -163,6 +164,43 @@ def test_a_truncated_state_is_refused(config_of: ConfigOf, finished: Path, tmp_p
         open_run(tmp_path, config_of(), CPU)
 
 
+def test_a_state_of_another_run_is_refused(config_of: ConfigOf, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(to_dict(config_of(lr=0.1)), indent=1))
+    (tmp_path / "state.safetensors").write_bytes((finished / "state.safetensors").read_bytes())
+    with pytest.raises(TrainingError, match="of another run"):
+        open_run(tmp_path, config_of(lr=0.1), CPU)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "log.jsonl", "state.safetensors"])
+def test_files_of_no_run_are_not_replaced(config_of: ConfigOf, finished: Path, tmp_path: Path, name: str) -> None:
+    """A model that somebody keeps, and its log: a new run there would end both."""
+    (tmp_path / name).write_bytes((finished / name).read_bytes())
+    with pytest.raises(TrainingError, match=f"{name} but no run.json"):
+        open_run(tmp_path, config_of(), CPU)
+    if name != "state.safetensors":
+        with pytest.raises(TrainingError, match=f"{name} but no run.json"):
+            continue_run(finished, tmp_path, config_of(lr=0.5))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 100_000, b"[1]", b"5"])
+def test_a_damaged_config_is_refused(config_of: ConfigOf, tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(text)
+    with pytest.raises(TrainingError, match="other settings"):
+        open_run(tmp_path, config_of(), CPU)
+    with pytest.raises(TrainingError, match="holds no training run"):
+        load_config(tmp_path)
+
+
+def test_a_run_that_was_begun_is_not_described_anew(config_of: ConfigOf, finished: Path, tmp_path: Path) -> None:
+    """Another run that has no snapshot yet."""
+    open_run(tmp_path, config_of(seed=9), CPU)
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(TrainingError, match="other settings"):
+        continue_run(finished, tmp_path, config_of(lr=0.5))
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
 def test_a_run_knows_its_config(config_of: ConfigOf, finished: Path, tmp_path: Path) -> None:
     assert load_config(finished) == config_of()
     with pytest.raises(TrainingError, match="holds no training run"):
@@ -172,6 +210,7 @@ def test_a_run_knows_its_config(config_of: ConfigOf, finished: Path, tmp_path: P
 def test_a_run_can_go_on_elsewhere_under_other_settings(config_of: ConfigOf, finished: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     other = config_of(lr=0.001, batch=8)
+    new.mkdir()
     continue_run(finished, new, other)
     state = open_run(new, other, CPU)
     assert state.num_images == 12

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
+from tilegen.errors import OutputError
 from tilegen.model.checkpoint import load_generator
 from tilegen.training.config import TrainConfig
 from tilegen.training.loop import Schedule
@@ -29,6 +31,24 @@ def test_two_processes_share_a_batch_and_resume_bit_by_bit(
     assert [name for name, tensor in straight.items() if not torch.equal(tensor, resumed[name])] == []
     assert TrainState.load(tmp_path / "straight" / "state.safetensors").num_images == 12
     assert not torch.distributed.is_initialized()
+
+
+def test_a_folder_is_trained_in_by_one_run_at_a_time(
+    texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """The second one is refused while the first goes on, and touches nothing; afterwards the folder is free."""
+    refused = []
+
+    def try_again(line: str) -> None:
+        with pytest.raises(OutputError, match=r"Another run is working on .*run\. Wait for it") as refusal:
+            run_training(config_of(seed=5), texture, tmp_path / "run", Schedule(kimg=0.004), report=print)
+        refused.append(refusal)
+
+    schedule = Schedule(kimg=0.008, report_s=0.0, render_px=0)
+    run_training(config_of(), texture, tmp_path / "run", schedule, report=try_again)
+    assert len(refused) == 2
+    assert TrainState.load(tmp_path / "run" / "state.safetensors").config == config_of()
+    run_training(config_of(), texture, tmp_path / "run", schedule, report=print)
 
 
 def test_sigterm_ends_a_run_well(texture: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tilegen.cli.fetch import fetch
+from tilegen.cli.progress import terminal_bar
 
 
 @click.group()
@@ -86,11 +87,7 @@ def spacenet(root: Path, rounds: str | None, aois: tuple[str, ...], **options: A
 
 def _packed(prepare: Callable[..., Any], *sources: Any, **options: Any) -> None:
     """Run `prepare` with a progress bar, and say what came of it."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with terminal_bar() as bar:
         task = bar.add_task("Packing chips", total=None)
         report = prepare(
             *sources, **options, progress=lambda done, total: bar.update(task, completed=done, total=total)

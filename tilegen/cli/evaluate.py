@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tilegen.cli.options import default_workers
+from tilegen.cli.progress import terminal_bar
 
 if TYPE_CHECKING:
     from tilegen.data.dataset import PackedDataset
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from tilegen.metrics.evaluation import Evaluation, EvaluationConfig
     from tilegen.metrics.features import FeatureExtractor
     from tilegen.world import World
-
-_LEAST_INPUT_PX = 64  # smaller crops are enlarged: the network halves its input four times
 
 
 @click.command()
@@ -39,7 +38,7 @@ def evaluate(model: str, data: Path, features: Path, out: Path, *, device: str, 
     """
     from tilegen.data.dataset import PackedDataset
     from tilegen.metrics.evaluation import EvaluationConfig
-    from tilegen.metrics.features import SqueezeNetFeatures
+    from tilegen.metrics.features import MIN_INPUT_PX, SqueezeNetFeatures
     from tilegen.metrics.report import check_folder, save_report
     from tilegen.world import open_world
 
@@ -52,7 +51,7 @@ def evaluate(model: str, data: Path, features: Path, out: Path, *, device: str, 
         split.num_positions(config.crop_px)  # refuses a crop that no chip holds
     extractor = SqueezeNetFeatures.open(
         features,
-        input_px=max(_LEAST_INPUT_PX, config.crop_px),
+        input_px=max(MIN_INPUT_PX, config.crop_px),
         device=world.config.device,
         num_threads=default_workers(),
     )
@@ -68,18 +67,12 @@ def _judged(
 ) -> Evaluation:
     """The evaluation, with a bar on a terminal. One thread for each sum: reports then agree to the last digits."""
     import torch
-    from rich.console import Console
-    from rich.progress import Progress
 
     from tilegen.metrics.evaluation import evaluate as judge
     from tilegen.model.arithmetic import fixed_arithmetic
 
     train, val = (partial(split.crops, crop_px=config.crop_px) for split in splits.values())
-    console = Console(stderr=True)
-    with (
-        fixed_arithmetic(torch.device(world.config.device)),
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
+    with fixed_arithmetic(torch.device(world.config.device)), terminal_bar() as bar:
         task = bar.add_task("loading", total=1.0)
 
         def progress(stage: str, share: float) -> None:
@@ -122,7 +115,8 @@ def _check_alike(world: World, dataset: PackedDataset) -> None:
 
 def _origin(world: World, splits: dict[str, PackedDataset], more: dict[str, Any]) -> dict[str, Any]:
     """What was judged, and against what."""
-    trained_on = world.card.about.get("train", {}).get("dataset_digest")
+    about = world.card.about.get("train")  # free JSON: a foreign checkpoint may say anything here
+    trained_on = about.get("dataset_digest") if isinstance(about, dict) else None
     digest = splits["train"].digest
     return {
         "model": Path(world.config.model).name,

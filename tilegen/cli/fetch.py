@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tilegen.cli.options import Limit
+from tilegen.cli.progress import terminal_bar
+
 if TYPE_CHECKING:
     from tilegen.data.spacenet.bucket import RemoteFile
 
@@ -24,7 +27,7 @@ def fetch() -> None:
 @click.option("--aoi", "aois", multiple=True, metavar="NAME", help="Only this AOI: name, number or city. Repeatable.")
 @click.option("--list", "list_only", is_flag=True, help="List the archives and their sizes, and stop.")
 @click.option("--extract", is_flag=True, help="Unpack the archives as well.")
-@click.option("--max-gib", type=click.FloatRange(min=0), default=100.0, show_default=True, help="Most to download.")
+@click.option("--max-gib", type=Limit(), default=100.0, show_default=True, help="Most to download.")
 @click.option("--endpoint", metavar="URL", help="S3 server that has the bucket.  [default: Amazon's]")
 @click.option("--overwrite", is_flag=True, help="Replace files and folders that are something else.")
 def spacenet(
@@ -71,7 +74,7 @@ def spacenet(
 
 
 def _list(files: list[RemoteFile]) -> None:
-    from tilegen.tiling.plan import amount
+    from tilegen.amounts import amount
 
     for file in files:
         click.echo(f"{amount(file.num_bytes):>10}  {file.key}")
@@ -81,16 +84,10 @@ def _list(files: list[RemoteFile]) -> None:
 @contextmanager
 def _progress() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
     """A bar with speed and time to go, on a terminal only, and a way to say a sentence beside it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
-    bar = Progress(
-        *columns, TransferSpeedColumn(), TimeRemainingColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
-    with bar:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True)
+    with terminal_bar(*columns, TransferSpeedColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("Listing", total=None)
         doing = ""
 

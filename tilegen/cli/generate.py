@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tilegen.cli.options import Origin, ScaleSeed, Size, default_workers
+from tilegen.cli.options import Origin, ScaleSeed, Size, default_workers, once_each
 
 
 @click.command()
@@ -72,7 +72,7 @@ def generate(  # noqa: PLR0913  one argument per option
     world = open_world(
         model,
         seed=seed,
-        scale_seeds=dict(scale_seeds),
+        scale_seeds=once_each("--scale-seed", scale_seeds),
         crs=crs,
         res=res,
         truncation_psi=truncation_psi,

@@ -16,7 +16,7 @@ from tilegen.errors import TilegenError
 _COMMANDS = {
     "generate": "Render a world to GeoTIFF or Zarr.",
     "info": "Describe a product, a checkpoint or a dataset.",
-    "data": "Pack real imagery for training.",
+    "data": "Download and pack real imagery for training.",
     "train": "Learn a generator from real imagery.",
     "evaluate": "Judge a generator against real imagery.",
 }

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import click
 
+T = TypeVar("T")
+
 MAX_SIDE_PX = 1 << 30
 """Longest side of a product; GDAL counts pixels in signed 32 bits."""
+
+
+class Limit(click.FloatRange):
+    """A number from 0 on; neither infinite nor none."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -82,6 +101,20 @@ class ScaleSigma(click.ParamType[tuple[str, float | None]]):
         except ValueError:
             self.fail(f"{value!r} is no width of a scale. Give SCALE=CELLS, such as region=24.", param, ctx)
         return name, None if width == float("inf") else width
+
+
+def once_each(option: str, pairs: Sequence[tuple[str, T]]) -> dict[str, T]:
+    """The values that a repeated option gives to scales.
+
+    Raises:
+        InputError: two for one scale.
+    """
+    from tilegen.errors import InputError
+
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise InputError(f"{option} names a scale twice. Give each scale once.")
+    return values
 
 
 def default_workers() -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tilegen.cli.options import ScaleSigma
+from tilegen.cli.options import ScaleSigma, once_each
 from tilegen.training.config import DIHEDRAL, LOSSES, SamplingConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -75,7 +75,6 @@ def spacenet(
     Example:  tilegen train spacenet --data vegas.safetensors --out runs/vegas
     """
     from tilegen.model.arithmetic import chosen_device
-    from tilegen.training.folder import continue_run
     from tilegen.training.loop import Schedule
     from tilegen.training.run import configured, continued, run_training
 
@@ -85,7 +84,7 @@ def spacenet(
     )
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "sigma_cells" in given:
-        given["sigma_cells"] = dict(given["sigma_cells"])
+        given["sigma_cells"] = once_each("--sigma-cells", given["sigma_cells"])
     device = chosen_device(device)
     if continue_from is None:
         preset, crop_px = given.pop("preset", "mini"), given.pop("crop_px", 64)
@@ -93,9 +92,7 @@ def spacenet(
     else:
         config = continued(continue_from, data, **given)
     score = None if features is None else _score(features, data, config.discriminator.crop_px, device)
-    if continue_from is not None:
-        continue_run(continue_from, out, config)
-    run_training(config, data, out, schedule, device=device, score=score, report=click.echo)
+    run_training(config, data, out, schedule, start=continue_from, device=device, score=score, report=click.echo)
     click.echo(f"Checkpoint: {out / 'model.safetensors'}. Look at it: {out / 'sheets'}.")
 
 
@@ -104,10 +101,10 @@ def _score(features: Path, data: Path, crop_px: int, device: str) -> Score:
     import numpy as np
 
     from tilegen.data.dataset import PackedDataset
-    from tilegen.metrics.features import SqueezeNetFeatures
+    from tilegen.metrics.features import MIN_INPUT_PX, SqueezeNetFeatures
     from tilegen.metrics.monitor import KidMonitor
 
     held_out = PackedDataset.open(data, split="val")
     crops = held_out.crops(np.random.default_rng(0), crop_px=crop_px, batch=_SCORED_CROPS)
-    extractor = SqueezeNetFeatures.open(features, device=device)
+    extractor = SqueezeNetFeatures.open(features, input_px=max(MIN_INPUT_PX, crop_px), device=device)
     return KidMonitor(extractor, crops, band_names=held_out.band_names)

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tilegen.bands import RGB
 from tilegen.config import from_dict
 from tilegen.data.radiometry import Stretch
 from tilegen.errors import DataError, InputError
@@ -118,7 +119,7 @@ class DatasetCard:
 def default_band_names(num_bands: int) -> tuple[str, ...]:
     """Red, green and blue for three bands; numbers for others, of which nobody knows the meaning."""
     if num_bands == 3:
-        return ("red", "green", "blue")
+        return RGB
     return tuple(f"band {number + 1}" for number in range(num_bands))
 
 

@@ -1,4 +1,4 @@
-"""Reading one chip: pixels, which of them are valid, and where they lie. The only training file that needs GDAL."""
+"""Reading one chip: pixels, which of them are valid, and where they lie."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
+from tilegen.amounts import amount
 from tilegen.data.wedges import black_wedges
 from tilegen.errors import DataError
 
 MAX_CHIP_PX = 1 << 28
 """Most pixels of one chip (16384 x 16384). Cut larger rasters into chips first."""
+
+MAX_CHIP_BYTES = 4 << 30
+"""Most bytes of its pixels, as a header claims them: of eight bands in 16 bits, or of three as float32."""
 
 DRIVERS = ("GTiff", "JPEG", "PNG", "WEBP")
 """Formats that are opened. Not VRT and its like, which make GDAL read other files than the one named."""
@@ -121,6 +125,9 @@ def _check_header(source: DatasetReader, name: str, bands: int, num_bands: int, 
         raise DataError(f"{name}: stores palette indices, no colours. Convert it to RGB first.")
     if len(set(source.dtypes)) > 1 or "complex" in source.dtypes[0]:
         raise DataError(f"{name}: has bands of type {', '.join(source.dtypes)}. Real bands of one type are needed.")
+    num_bytes = source.height * source.width * source.count * np.dtype(source.dtypes[0]).itemsize
+    if num_bytes > MAX_CHIP_BYTES:
+        raise DataError(f"{name}: has {amount(num_bytes)} of pixels, too many for one chip. Cut it first.")
 
 
 def _valid_pixels(source: DatasetReader, has_alpha: bool) -> Bool[np.ndarray, "rows cols"]:

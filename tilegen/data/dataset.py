@@ -94,7 +94,7 @@ class PackedDataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the layout, pixels and masks of the file, both splits, as its card says."""
+        """SHA-256 of the layout, pixels, masks and labels of the file, both splits, as its card says."""
         return self.card.digest
 
     @property
@@ -165,18 +165,6 @@ class PackedDataset:
             crops.append(transformed(self._cut(chip.pixels, crop_px, row, col), symmetry))
             labels.append(transformed(self._cut(chip.labels, crop_px, row, col)[planes], symmetry))
         return torch.stack(crops), torch.stack(labels)
-
-    def fixed_crops(self, count: int, *, crop_px: int) -> UInt8[Tensor, "count bands rows cols"]:
-        """Crops for a contact sheet: evenly spaced over all allowed positions, the same at every call.
-
-        Raises:
-            DataError: no chip has a valid square of `crop_px`.
-        """
-        positions = self._positions_of(crop_px)
-        if count < 1:
-            raise InputError(f"A contact sheet needs at least one crop, got {count}.")
-        places = (positions.locate((2 * i + 1) * positions.total // (2 * count)) for i in range(count))
-        return torch.stack([self._cut(self.chips[chip].pixels, crop_px, row, col) for chip, row, col in places])
 
     @staticmethod
     def _cut(planes: UInt8[Tensor, "planes _ _"], crop_px: int, row: int, col: int) -> UInt8[Tensor, "planes n n"]:

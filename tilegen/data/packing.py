@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tilegen.amounts import amount
 from tilegen.data.card import ChipEntry, DatasetCard, Reject
 from tilegen.data.packed import UNKNOWN_DIGEST, data_bytes, is_packed, write_packed
 from tilegen.data.radiometry import Histogram
@@ -66,7 +68,7 @@ class Report:
         masked = sum(chip.masked for chip in self.card.chips)
         lines = [
             f"{self.path.name}: {self.count('train')} train + {self.count('val')} val chips of {self.card.num_bands} "
-            f"band(s), {masked} with no-data, {len(self.card.rejects)} left out, {self.num_bytes / 2**20:.1f} MiB"
+            f"band(s), {masked} with no-data, {len(self.card.rejects)} left out, {amount(self.num_bytes)}"
         ]
         for stretch in self.card.stretches:
             ranges = ", ".join(f"{low:g}..{high:g}" for low, high in zip(stretch.low, stretch.high, strict=True))
@@ -176,6 +178,16 @@ def check_options(min_px: int, stretch_percent: tuple[float, float], val_fractio
         raise InputError(f"--val-fraction must be at least 0 and less than 1, got {val_fraction}.")
 
 
+def check_resolution(option: str, resolution_m: float) -> None:
+    """Refuse what is no ground size of a pixel.
+
+    Raises:
+        InputError: it is not positive, or not finite.
+    """
+    if not 0 < resolution_m < math.inf:
+        raise InputError(f"{option} must be a positive number of metres, got {resolution_m}.")
+
+
 def check_output(out: Path, *, overwrite: bool) -> None:
     """Refuse, before any work, an `out` that cannot or must not be written.
 
@@ -196,11 +208,7 @@ def _check_room(card: DatasetCard, out: Path) -> None:
     need, free = data_bytes(card), shutil.disk_usage(out.parent).free
     if need > MAX_DATASET_BYTES:
         raise BudgetError(
-            f"The chips are {_size(need)}, a dataset holds at most {_size(MAX_DATASET_BYTES)}. Pack fewer chips."
+            f"The chips are {amount(need)}, a dataset holds at most {amount(MAX_DATASET_BYTES)}. Pack fewer chips."
         )
     if need > free:
-        raise BudgetError(f"The chips need {_size(need)}, {out.parent} has {_size(free)} left. Free some space.")
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.1f} MiB"
+        raise BudgetError(f"The chips need {amount(need)}, {out.parent} has {amount(free)} left. Free some space.")

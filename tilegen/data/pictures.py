@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageOps
 
+from tilegen.bands import shown_bands
 from tilegen.data.card import ChipEntry
 from tilegen.data.dataset import PackedChip
 from tilegen.data.radiometry import HISTOGRAM_BINS, Histogram
@@ -23,8 +24,6 @@ MAX_GROUPS = 64
 """Groups of a sheet; others stand in the record only."""
 
 SPLIT_COLOURS = {"train": (40, 90, 160), "val": (230, 130, 20)}
-
-RGB = ("red", "green", "blue")
 
 NODATA_COLOUR = (190, 40, 150)
 
@@ -52,10 +51,8 @@ def chip_sheet(chips: Sequence[PackedChip], band_names: Sequence[str], *, with_l
 
 
 def _rgb(chip: PackedChip, band_names: Sequence[str]) -> UInt8[np.ndarray, "rows cols 3"]:
-    """Red, green and blue if there are such bands, else the first band in grey; no-data in its colour."""
-    names = [name.lower() for name in band_names]
-    chosen = [names.index(name) for name in RGB] if set(RGB) <= set(names) else [0, 0, 0]
-    picture = chip.pixels.numpy()[chosen].transpose(1, 2, 0)  # a copy
+    """The bands of `shown_bands`; no-data in its colour."""
+    picture = chip.pixels.numpy()[list(shown_bands(band_names))].transpose(1, 2, 0)  # a copy
     if chip.valid is not None:
         picture[chip.valid.numpy() == 0] = NODATA_COLOUR
     return picture

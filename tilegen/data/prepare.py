@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from tilegen.data.card import default_band_names
+from tilegen.data.card import MAX_BANDS, default_band_names
 from tilegen.data.chips import Chip, read_chip
-from tilegen.data.packing import Facts, Progress, Report, check_options, check_output, check_some_good, pack, ticker
+from tilegen.data.packing import (
+    Facts,
+    Progress,
+    Report,
+    check_options,
+    check_output,
+    check_resolution,
+    check_some_good,
+    pack,
+    ticker,
+)
 from tilegen.data.report import check_report_folder, write_report
 from tilegen.data.scan import Candidate, scan_group
 from tilegen.data.sources import ChipSource, find_chips
@@ -64,13 +73,11 @@ def prepare_dataset(  # noqa: PLR0913 - the options of one command, all by keywo
     """
     out = Path(out)
     check_options(min_px, stretch_percent, val_fraction)
-    if num_bands < 1:
-        raise InputError(f"--bands must be at least 1, got {num_bands}.")
-    if resolution_m is not None and not (math.isfinite(resolution_m) and resolution_m > 0):
-        raise InputError(f"--resolution-m must be a positive number of metres, got {resolution_m}.")
+    _check_facts(num_bands, resolution_m)
     check_output(out, overwrite=overwrite)
     if report_folder is not None:
         check_report_folder(Path(report_folder), overwrite=overwrite)
+        _check_apart(Path(report_folder), sources)
     facts = Facts(
         band_names=default_band_names(num_bands), licence=licence, attribution=attribution, resolution_m=resolution_m
     )
@@ -87,6 +94,20 @@ def prepare_dataset(  # noqa: PLR0913 - the options of one command, all by keywo
         return report
     write_report(Path(report_folder), report)
     return replace(report, folder=Path(report_folder))
+
+
+def _check_facts(num_bands: int, resolution_m: float | None) -> None:
+    if not 1 <= num_bands <= MAX_BANDS:
+        raise InputError(f"--bands goes from 1 to {MAX_BANDS}, got {num_bands}.")
+    if resolution_m is not None:
+        check_resolution("--resolution-m", resolution_m)
+
+
+def _check_apart(report_folder: Path, sources: Sequence[str | Path]) -> None:
+    """The pictures of a report among the chips would be packed as chips the next time."""
+    for source in sources:
+        if Path(source).is_dir() and report_folder.resolve().is_relative_to(Path(source).resolve()):
+            raise InputError(f"The report would lie among the chips of {source}. Give a --report outside of it.")
 
 
 def _candidate(source: ChipSource, num_bands: int, min_px: int) -> Candidate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from tilegen.atomic import explained, write_atomically
+from tilegen.amounts import amount
+from tilegen.atomic import explained, new_file, write_atomically
 from tilegen.data.card import SPLITS
 from tilegen.data.dataset import PackedDataset
 from tilegen.data.packing import Report
@@ -61,9 +61,8 @@ def write_report(folder: Path, report: Report) -> None:
             (folder / name).unlink(missing_ok=True)
     names = []
     for name, picture in _pictures(report):
-        encoded = io.BytesIO()
-        picture.save(encoded, "PNG")
-        write_atomically(folder / name, encoded.getvalue())
+        with new_file(folder / name) as file:
+            picture.save(file, "PNG")
         names.append(name)
     write_atomically(folder / PAGE, _page(report, names).encode())
     write_atomically(folder / RECORD, json.dumps(_record(report), indent=1).encode())
@@ -109,7 +108,7 @@ def _page(report: Report, pictures: list[str]) -> str:
     lines = [
         f"# {report.path.name}",
         "",
-        f"{', '.join(card.band_names)}; {size}; {report.num_bytes / 2**20:.1f} MiB; {card.licence or 'no licence'}.",
+        f"{', '.join(card.band_names)}; {size}; {amount(report.num_bytes)}; {card.licence or 'no licence'}.",
         "",
         "| group | train | val | with no-data | with labels | stretch to 0..255 |",
         "|---|---|---|---|---|---|",

@@ -72,12 +72,12 @@ def find_chips(sources: Sequence[str | Path]) -> Iterator[list[ChipSource]]:
         DataError: an archive cannot be read or has a member that points outside of it; there is no image at all.
     """
     with ExitStack() as archives:
-        labels = _Labels()
-        chips = [chip for source in sources for chip in _chips_of(Path(source), labels, archives)]
+        names = _RootNames()
+        chips = [chip for source in sources for chip in _chips_of(Path(source), names, archives)]
         if not chips:
             raise DataError(f"No image was found. Give folders, files or .zip archives with {_suffixes()}.")
         _refuse_doubles(chips)
-        yield sorted(chips, key=lambda chip: (_natural(chip.folder), _natural(chip.file_name)))
+        yield sorted(chips, key=lambda chip: (natural_key(chip.folder), natural_key(chip.file_name)))
 
 
 def _refuse_doubles(chips: Sequence[ChipSource]) -> None:
@@ -90,48 +90,46 @@ def _refuse_doubles(chips: Sequence[ChipSource]) -> None:
         seen.add(key)
 
 
-class _Labels:
+class _RootNames:
     """Short names of the roots, unique: two folders called "images" become "images" and "images-2"."""
 
     def __init__(self) -> None:
-        self._label_of: dict[Path, str] = {}
+        self._name_of: dict[Path, str] = {}
 
-    def label(self, root: Path) -> str:
-        if root not in self._label_of:
+    def of(self, root: Path) -> str:
+        if root not in self._name_of:
             stem = (root.stem if root.suffix.lower() == ".zip" else root.name) or "root"
             candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-            self._label_of[root] = next(label for label in candidates if label not in self._label_of.values())
-        return self._label_of[root]
+            self._name_of[root] = next(name for name in candidates if name not in self._name_of.values())
+        return self._name_of[root]
 
 
-def _chips_of(source: Path, labels: _Labels, archives: ExitStack) -> Iterator[ChipSource]:
+def _chips_of(source: Path, names: _RootNames, archives: ExitStack) -> Iterator[ChipSource]:
     path = source.resolve()
     suffix = path.suffix.lower()
     if path.is_dir():
         for relative in _files_below(path):
-            yield _chip_source(labels.label(path), relative, path / relative)
+            yield _chip_source(names.of(path), relative, path / relative)
     elif not path.is_file():
         raise InputError(f"{source} does not exist. Give folders, images or .zip archives.")
     elif suffix == ".zip":
         archive = archives.enter_context(_open_archive(path))
         for member in _members(archive, path.name):
-            yield _chip_source(labels.label(path), member.filename, path, archive, member)
+            yield _chip_source(names.of(path), member.filename, path, archive, member)
     elif suffix in IMAGE_SUFFIXES:
-        yield _chip_source(labels.label(path.parent), path.name, path)
+        yield _chip_source(names.of(path.parent), path.name, path)
     else:
         raise InputError(f"{source} is no image or archive that tilegen reads ({_suffixes()}, .zip).")
 
 
 def _chip_source(
-    label: str,
+    root_name: str,
     relative: str,
     path: Path,
     archive: zipfile.ZipFile | None = None,
     member: zipfile.ZipInfo | None = None,
 ) -> ChipSource:
-    """Names are printed and stored, so that control characters and broken Unicode in them become "?"."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in f"{label}/{relative}")
-    name = PurePosixPath(printable)
+    name = PurePosixPath(printable(f"{root_name}/{relative}"))
     return ChipSource(folder=str(name.parent), file_name=name.name, path=path, archive=archive, member=member)
 
 
@@ -173,7 +171,12 @@ def _is_visible_image(relative: str) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
 
 
-def _natural(name: str) -> tuple[tuple[tuple[str, int, str], ...], str]:
+def printable(name: str) -> str:
+    """`name` as it may be printed and stored: control characters and broken Unicode become "?"."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def natural_key(name: str) -> tuple[tuple[tuple[str, int, str], ...], str]:
     """Sort key in which numbers count as numbers, of any length; the name itself decides between "01" and "1"."""
     pieces = re.split(r"([0-9]+)", name)
     texts, numbers = pieces[0::2], [piece.lstrip("0") for piece in pieces[1::2]] + [""]

@@ -12,18 +12,10 @@ from torch import Tensor
 
 from tilegen.errors import MetricError
 from tilegen.geometry.window import Window
+from tilegen.metrics.interval import Interval
 
 Paint = Callable[[tuple[int, ...], Window], UInt8[Tensor, "worlds bands rows cols"]]
 """Paints one window of several worlds, given by their seeds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """Part of a variance, with its 95 % bootstrap interval. Unbiased, so it may fall below 0 by chance."""
-
-    estimate: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +27,8 @@ class ColourControl:
         region: share between regions of one world.
     """
 
-    world: Share
-    region: Share
+    world: Interval
+    region: Interval
 
 
 def colour_control(
@@ -76,7 +68,7 @@ def control_of(means: Float64[np.ndarray, "worlds regions draws bands"], *, seed
     )
 
 
-def group_share(means: Float64[np.ndarray, "groups draws bands"], *, seed: int) -> Share:
+def group_share(means: Float64[np.ndarray, "groups draws bands"], *, seed: int) -> Interval:
     """Share of the variance of mean colours that lies between groups: for photographs, groups are chips.
 
     Raises:
@@ -109,7 +101,7 @@ def nested_shares(means: Float64[np.ndarray, "worlds regions draws bands"]) -> t
     return (float(world / total), float(region / total)) if total > 0 else (0.0, 0.0)
 
 
-def _interval(means: Float64[np.ndarray, "groups *rest"], share: Callable[[np.ndarray], float], seed: int) -> Share:
+def _interval(means: Float64[np.ndarray, "groups *rest"], share: Callable[[np.ndarray], float], seed: int) -> Interval:
     """Percentile bootstrap over the first axis, whose elements are independent."""
     estimate = share(means)
     drawn = bootstrap(
@@ -121,4 +113,4 @@ def _interval(means: Float64[np.ndarray, "groups *rest"], share: Callable[[np.nd
         n_resamples=1000,
     )
     low, high = drawn.confidence_interval
-    return Share(estimate=estimate, low=float(low), high=float(high))
+    return Interval(estimate=estimate, low=float(low), high=float(high))

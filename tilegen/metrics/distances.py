@@ -12,6 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import maximum_mean_discrepancy, poly_kernel
 
 from tilegen.errors import MetricError
+from tilegen.metrics.interval import Interval
 
 MIN_IMAGES = 4
 """Two subsets of two: below that nothing is left to compare."""
@@ -29,15 +30,6 @@ class KernelDistance:
 
     mean: float
     std: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate with its bootstrap confidence interval."""
-
-    estimate: float
-    low: float
-    high: float
 
 
 def kernel_distance(
@@ -76,7 +68,6 @@ def kernel_distance_difference(
     *,
     seed: int,
     num_resamples: int = 1000,
-    confidence: float = 0.95,
 ) -> Interval:
     """KID(real, a) - KID(real, b) over all images, below 0 where a is nearer; percentile bootstrap (Efron 1979).
 
@@ -98,8 +89,7 @@ def kernel_distance_difference(
         shares = [_share(*kernel, weights[0], own) for kernel, own in zip(kernels, weights[1:], strict=True)]
         return (shares[0] - shares[1]).double().numpy()
 
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(difference(draws), [tail, 1 - tail])
+    low, high = np.quantile(difference(draws), [0.025, 0.975])
     return Interval(estimate=float(difference(once)[0]), low=float(low), high=float(high))
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from tilegen.errors import MetricError
 from tilegen.geometry.window import Window
-from tilegen.metrics.colour import ColourControl, Paint, Share, colour_control, group_share, mean_colours
+from tilegen.metrics.colour import ColourControl, Paint, colour_control, group_share, mean_colours
 from tilegen.metrics.distances import KernelDistance, frechet_distance, kernel_distance
 from tilegen.metrics.features import FeatureExtractor, as_rgb, oriented, symmetric_features
+from tilegen.metrics.interval import Interval
 from tilegen.metrics.lattice import Spread, lattice_spreads
 from tilegen.metrics.memorisation import Memorisation, Neighbours, memorisation, nearest_training
 from tilegen.metrics.texture import TextureDifference, texture_difference
@@ -29,10 +30,19 @@ COMPARISONS = {
 """What is compared with what. The second and the fourth are photographs alone: the floors of the first and third."""
 
 _FAR_PX = 1 << 24
+"""Windows begin within this distance of the origin."""
+
 _WORLDS_PER_WINDOW = 16
+"""Fakes that are painted at once."""
+
 _WINDOW_CELLS = 17
+"""Edge of a window that is folded."""
+
 _CHIPS, _CROPS_PER_CHIP = 24, 16
+"""Photographs whose colours are compared."""
+
 _NUM_PAIRS = 12
+"""Rows of neighbours.png."""
 
 
 @runtime_checkable
@@ -86,7 +96,7 @@ class Scores:
     frechet: dict[str, float]
     lattice: dict[str, Spread]
     colour: ColourControl
-    chip_colour: Share
+    chip_colour: Interval
     memorisation: Memorisation
     texture: dict[str, TextureDifference]
 
@@ -130,12 +140,9 @@ def evaluate(
     """
     rng = np.random.default_rng(config.seed)
     progress("painting", 0.0)
-    raw = {
-        "fake": painted_crops(paint, rng, num=config.num, crop_px=config.crop_px),
-        "val": val(rng, batch=config.num),
-        "train": train(rng, batch=config.num),
-        "train again": train(rng, batch=config.num),
-    }
+    raw = {"fake": painted_crops(paint, rng, num=config.num, crop_px=config.crop_px)}
+    cuts = {"val": val, "train": train, "train again": train}
+    raw |= {name: cut(rng, batch=config.num) for name, cut in cuts.items()}
     progress("folding windows", 0.1)
     lattice = _lattice(paint, config, rng)
     progress("comparing worlds", 0.2)
@@ -154,7 +161,7 @@ def evaluate(
         lattice=lattice,
         colour=colour,
         chip_colour=group_share(chips.reshape(_CHIPS, _CROPS_PER_CHIP, -1), seed=config.seed),
-        memorisation=memorisation(neighbours["fake"], neighbours["val"], num_closest=_NUM_PAIRS),
+        memorisation=memorisation(neighbours["fake"], neighbours["val"]),
         texture={name: texture_difference(raw[real], raw[some]) for name, (some, real) in COMPARISONS.items()},
     )
     pairs = {name: _closest_pairs(crops[name], crops["train"], found) for name, found in neighbours.items()}
@@ -212,7 +219,7 @@ def _colour_design(
 def _closest_pairs(
     images: UInt8[Tensor, "n 3 edge edge"], training: UInt8[Tensor, "m 3 edge edge"], found: Neighbours
 ) -> tuple[UInt8[Tensor, "pairs 3 edge edge"], UInt8[Tensor, "pairs 3 edge edge"]]:
-    order = found.distances.argsort()[:_NUM_PAIRS]
+    order = found.closest(_NUM_PAIRS)
     turned = [oriented(training[found.nearest[i]][None], int(found.orientation[i])) for i in order]
     return images[order], torch.cat(turned)
 

@@ -14,13 +14,16 @@ import safetensors.numpy
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from tilegen.bands import shown_bands
 from tilegen.errors import MetricError
 
 NUM_SYMMETRIES = 8
 """Elements of the dihedral group of the square."""
+
+MIN_INPUT_PX = 64
+"""Edge to which smaller crops are enlarged: the network halves its input four times."""
 
 _MAX_FILE_BYTES = 64 << 20
 _FEATURE_UNIT = 25.0  # root mean square of the features of aerial imagery at 64 px; KID's kernel expects about 1
@@ -39,11 +42,6 @@ class FeatureExtractor(Protocol):
     @property
     def digest(self) -> str:
         """SHA-256 of the weights."""
-        ...
-
-    @property
-    def num_features(self) -> int:
-        """Length of a vector."""
         ...
 
     def __call__(self, images: UInt8[Tensor, "n 3 rows cols"]) -> Float32[Tensor, "n features"]:
@@ -107,7 +105,7 @@ class SqueezeNetFeatures:
 
     @classmethod
     def open(
-        cls, path: str | Path, *, input_px: int = 64, device: str = "cpu", num_threads: int = 1
+        cls, path: str | Path, *, input_px: int = MIN_INPUT_PX, device: str = "cpu", num_threads: int = 1
     ) -> SqueezeNetFeatures:
         """Read weights named as torchvision names them: .npz or .safetensors. No code in the file is run.
 
@@ -134,16 +132,18 @@ class SqueezeNetFeatures:
         """Network, layer and input size."""
         return f"SqueezeNet 1.0, mean of fire9, {self._input_px} px"
 
-    @property
-    def num_features(self) -> int:
-        """Length of a vector."""
-        return 512
-
     def __call__(self, images: UInt8[Tensor, "n 3 rows cols"]) -> Float32[Tensor, "n features"]:
-        """One vector per image, on the CPU."""
+        """One vector per image, on the CPU.
+
+        Raises:
+            MetricError: the weights are so large that the features are not finite.
+        """
         batches = images.split(_BATCH[torch.device(self._device).type])
         with ThreadPoolExecutor(self._num_threads) as pool:
-            return torch.cat(list(pool.map(self._features, batches)))
+            features = torch.cat(list(pool.map(self._features, batches)))
+        if not bool(features.isfinite().all()):
+            raise MetricError("The weights of SqueezeNet give features that are not finite. Fetch the file again.")
+        return features
 
     @torch.no_grad()
     def _features(self, images: UInt8[Tensor, "n 3 rows cols"]) -> Float32[Tensor, "n features"]:
@@ -156,12 +156,8 @@ class SqueezeNetFeatures:
 
 
 def as_rgb(images: UInt8[Tensor, "n bands rows cols"], band_names: tuple[str, ...]) -> UInt8[Tensor, "n 3 rows cols"]:
-    """The bands named red, green and blue; without such names the first three, and of one or two bands grey."""
-    wanted = ("red", "green", "blue")
-    names = tuple(name.lower() for name in band_names)
-    if set(wanted) <= set(names):
-        return images[:, [names.index(name) for name in wanted]]
-    return images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
+    """The bands that a person is shown, see `shown_bands`."""
+    return images[:, list(shown_bands(band_names))]
 
 
 def symmetric_features(
@@ -185,19 +181,22 @@ def oriented(images: UInt8[Tensor, "n 3 edge edge"], element: int) -> UInt8[Tens
 def _read_weights(path: Path) -> tuple[str, Mapping[str, np.ndarray]]:
     """SHA-256 of the file, and its arrays by name. Object arrays, which may hold code, are refused."""
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise MetricError(f"{path} is too large for the weights of SqueezeNet.")
+        _check_size(path, path.stat().st_size)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if path.suffix == ".safetensors":
             return digest, safetensors.numpy.load_file(path)
         with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _MAX_FILE_BYTES:
-                raise MetricError(f"{path} is too large for the weights of SqueezeNet.")
+            _check_size(path, sum(member.file_size for member in archive.infolist()))
         with np.load(path, allow_pickle=False) as arrays:
-            return digest, dict(arrays)
+            return digest, {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
     except FileNotFoundError:
         raise MetricError(f"There is no weight file {path}. Give an .npz or .safetensors of SqueezeNet 1.0.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
-        if isinstance(error, MetricError):
-            raise
+    except MetricError:
+        raise
+    except Exception as error:  # a hostile header of an array fails in ways that numpy does not list
         raise MetricError(f"{path} is no whole .npz or .safetensors file of weights ({error}).") from error
+
+
+def _check_size(path: Path, num_bytes: int) -> None:
+    if num_bytes > _MAX_FILE_BYTES:
+        raise MetricError(f"{path} is too large for the weights of SqueezeNet.")

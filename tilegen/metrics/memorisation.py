@@ -33,6 +33,10 @@ class Neighbours:
     nearest: Int64[Tensor, " n"]
     orientation: Int64[Tensor, " n"]
 
+    def closest(self, count: int) -> Int64[Tensor, " count"]:
+        """Indices of the images nearest to their training crop, nearest first."""
+        return self.distances.argsort()[:count]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Memorisation:
@@ -44,14 +48,12 @@ class Memorisation:
         p_value: of a two-sided Mann-Whitney test. Crops of one chip are not independent, so it is too small.
         fake_quantiles: distances of the fakes at `QUANTILES`.
         held_out_quantiles: distances of the held-out crops.
-        closest: indices of the fakes nearest to their training crop, nearest first.
     """
 
     nearer: float
     p_value: float
     fake_quantiles: tuple[float, ...]
     held_out_quantiles: tuple[float, ...]
-    closest: tuple[int, ...]
 
 
 def nearest_training(
@@ -71,7 +73,7 @@ def nearest_training(
     )
 
 
-def memorisation(fake: Neighbours, held_out: Neighbours, *, num_closest: int = 8) -> Memorisation:
+def memorisation(fake: Neighbours, held_out: Neighbours) -> Memorisation:
     """Compare the distances of the two (Meehan et al. 2020, who use the same U statistic cell by cell).
 
     Raises:
@@ -87,5 +89,4 @@ def memorisation(fake: Neighbours, held_out: Neighbours, *, num_closest: int = 8
         p_value=float(test.pvalue),
         fake_quantiles=tuple(np.quantile(fake_distances, QUANTILES).tolist()),
         held_out_quantiles=tuple(np.quantile(held_out_distances, QUANTILES).tolist()),
-        closest=tuple(fake.distances.argsort()[:num_closest].tolist()),
     )

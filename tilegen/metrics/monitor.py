@@ -7,6 +7,7 @@ from collections.abc import Callable
 from jaxtyping import UInt8
 from torch import Tensor
 
+from tilegen.bands import RGB
 from tilegen.errors import MetricError
 from tilegen.metrics.distances import MIN_IMAGES, halves, kernel_distance
 from tilegen.metrics.features import FeatureExtractor, as_rgb, symmetric_features
@@ -31,7 +32,7 @@ class KidMonitor:
         extractor: FeatureExtractor,
         held_out: UInt8[Tensor, "n bands edge edge"],
         *,
-        band_names: tuple[str, ...] = ("red", "green", "blue"),
+        band_names: tuple[str, ...] = RGB,
         dihedral: bool = False,
         seed: int = 0,
     ) -> None:

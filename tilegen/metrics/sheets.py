@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from tilegen.atomic import write_atomically
+from tilegen.atomic import new_file
 
 _GAP_PX = 8
 _WHITE = 255
@@ -27,9 +26,8 @@ def save_sides(
     """
     sides = [_mosaic(images.numpy(), num_cols) for images in (left, right)]
     gap = np.full((sides[0].shape[0], _GAP_PX, 3), _WHITE, np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(np.concatenate([sides[0], gap, sides[1]], axis=1)).save(file, format="PNG")
-    write_atomically(path, file.getvalue())
+    with new_file(path) as file:
+        Image.fromarray(np.concatenate([sides[0], gap, sides[1]], axis=1)).save(file, "PNG")
 
 
 def save_pairs(

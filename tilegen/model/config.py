@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tilegen.bands import RGB
 from tilegen.errors import InputError
 from tilegen.fields.prior import Prior, default_prior
 
@@ -27,7 +28,7 @@ class GeneratorConfig:
     w_dim: int
     mapping_layers: int
     prior: Prior
-    band_names: tuple[str, ...] = ("red", "green", "blue")
+    band_names: tuple[str, ...] = RGB
 
     def __post_init__(self) -> None:
         prior = (self.prior.channels, self.prior.content_channels)
@@ -69,7 +70,10 @@ class DiscriminatorConfig:
     group_size: int = 4
 
     def __post_init__(self) -> None:
-        if self.crop_px != 4 << (len(self.channels) - 1) or min(self.channels) < 1:
+        counts = (*self.channels, self.num_bands, self.group_size)
+        if not self.channels or min(counts) < 1 or max(counts) > 4096:
+            raise InputError(f"Not a usable discriminator: {self}. Give counts from 1 to 4096.")
+        if self.crop_px != 4 << (len(self.channels) - 1):
             raise InputError(
                 f"A discriminator of {len(self.channels)} resolutions judges crops of "
                 f"{4 << (len(self.channels) - 1)} px, not {self.crop_px} px."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from tilegen.amounts import amount, duration
 from tilegen.errors import BudgetError, OutputError
 from tilegen.geometry.halo import HaloPlan
 from tilegen.tiling.product import Product
@@ -64,25 +65,6 @@ class RenderPlan:
             lines.append(f"time       about {duration(self.num_tiles * self.tile_s / num_workers)}")
         layers = "\n".join(f"  {line}" for line in str(self.halo).splitlines())
         return "\n".join(lines) + f"\nhalo       windows that one tile reads, layer by layer\n{layers}"
-
-
-def amount(num_bytes: int) -> str:
-    """Bytes for a person: 310 bytes, 12 KiB, 3.4 GiB."""
-    units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-    power = min((max(num_bytes, 1).bit_length() - 1) // 10, len(units) - 1)
-    value = num_bytes / 1024**power
-    return f"{value:.1f} {units[power]}" if power and value < 10 else f"{value:.0f} {units[power]}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a person: 45 s, 12 min, 3 h 05 min, 41 days."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172800:
-        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
-    return f"{seconds / 86400:.0f} days"
 
 
 def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measure: bool) -> RenderPlan:

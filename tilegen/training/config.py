@@ -104,8 +104,12 @@ class TrainConfig:
             raise InputError("--lr must be positive, the weights of penalties not negative, and all of them finite.")
         if min(self.r1_interval, self.path_length_interval) < 1:
             raise InputError("Penalties come every step or less often: intervals must be at least 1.")
-        if not 0 <= self.ada_target < 1 or not self.ada_kimg > 0:
-            raise InputError("--ada-target goes from 0 to 1, and --ada-kimg must be positive.")
+        if not 0 <= self.ada_target < 1 or not 0 < self.ada_kimg < math.inf:
+            raise InputError("--ada-target goes from 0 to 1, and --ada-kimg must be positive and finite.")
+        if not (0 < self.ema_halflife_kimg < math.inf and 0 < self.ema_rampup < math.inf):
+            raise InputError("--ema-halflife-kimg must be positive and finite, and so must the ramp-up.")
+        if not 0 <= self.seed < 1 << 63:
+            raise InputError(f"--seed goes from 0 to 2**63 - 1, got {self.seed}.")
         if self.loss not in LOSSES or self.dihedral not in DIHEDRAL:
             raise InputError(f"--loss is {' or '.join(LOSSES)}, --dihedral one of {', '.join(DIHEDRAL)}.")
         self._check_generator()

@@ -10,7 +10,8 @@ import torch
 
 from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
-from tilegen.errors import InputError, TrainingError
+from tilegen.errors import TrainingError
+from tilegen.model.checkpoint import RUN_CHECKPOINT
 from tilegen.training.config import TrainConfig
 from tilegen.training.shards import load_shards, save_shards
 from tilegen.training.state import TrainState
@@ -18,23 +19,23 @@ from tilegen.training.state import TrainState
 CONFIG, STATE, SHARDS = "run.json", "state.safetensors", "shards"
 """Names in the folder."""
 
+_RESULTS = (STATE, RUN_CHECKPOINT, "log.jsonl")
+"""What a new run would replace, or cut back."""
+
 
 def open_run(folder: Path, config: TrainConfig, device: torch.device) -> TrainState:
-    """A new run in `folder`, or the one that lies there, if it has the same config.
+    """A new run in `folder`, which exists, or the one that lies there, if it has the same config.
 
     Raises:
-        TrainingError: the folder holds a run of another config, or a state that cannot be read.
+        TrainingError: the folder holds a run of another config, files of no run, or a state that cannot be read.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    described = _described(config)
-    if (folder / CONFIG).exists() and (folder / CONFIG).read_text() != described:
-        raise TrainingError(f"{folder} holds a run with other settings or data. Give another --out to start a new one.")
-    if (folder / STATE).exists():
-        if not (folder / CONFIG).exists():
-            raise TrainingError(f"{folder} holds a training state without its {CONFIG}. Give another --out.")
-        return TrainState.load(folder / STATE, device=device)
-    write_atomically(folder / CONFIG, described.encode())
-    return TrainState.new(config, device)
+    _describe(folder, config)
+    if not (folder / STATE).exists():
+        return TrainState.new(config, device)
+    state = TrainState.load(folder / STATE, device=device)
+    if state.config != config:
+        raise TrainingError(f"{folder / STATE} is of another run than {CONFIG} beside it. Give another --out.")
+    return state
 
 
 def load_config(folder: Path) -> TrainConfig:
@@ -47,7 +48,7 @@ def load_config(folder: Path) -> TrainConfig:
         described = (folder / CONFIG).read_text() if (folder / CONFIG).exists() else None
         values = load_shards(folder)[0]["config"] if described is None else json.loads(described)
         return from_dict(TrainConfig, values)
-    except (OSError, ValueError, KeyError, InputError, TrainingError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, TrainingError) as error:
         raise TrainingError(f"{folder} holds no training run of this tilegen ({error}).") from None
 
 
@@ -57,7 +58,8 @@ def continue_run(old: Path, new: Path, config: TrainConfig) -> None:
     Does nothing if there is a run in `new` already.
 
     Raises:
-        TrainingError: `old` holds no whole state, or one of other networks than those of `config`.
+        TrainingError: `old` holds no whole state, or one of other networks than those of `config`; `new` holds another
+            run, or files of no run.
     """
     if (new / STATE).exists():
         return
@@ -69,8 +71,7 @@ def continue_run(old: Path, new: Path, config: TrainConfig) -> None:
         if getattr(before, field.name) != getattr(config, field.name)
     }
     state.history += ({"until_num_images": state.num_images} | changed,)
-    new.mkdir(parents=True, exist_ok=True)
-    write_atomically(new / CONFIG, _described(config).encode())
+    _describe(new, config)
     state.save(new / STATE)
 
 
@@ -87,15 +88,30 @@ def export_shards(state: TrainState, folder: Path) -> None:
 
 def _from_shards(folder: Path, config: TrainConfig) -> TrainState:
     metadata, parts = load_shards(folder)
-    state = TrainState.new(config)
     try:
+        state = TrainState.new(config)
         for name, tensors in parts.items():
             getattr(state, name).load_state_dict(tensors)
         state.set_counters(metadata)
-    except (RuntimeError, KeyError) as error:
-        raise TrainingError(f"The shards in {folder} are of other networks ({error}). Give their own preset.") from None
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(f"The shards in {folder} do not fit their config ({reason}). Copy them again.") from None
     return state
 
 
-def _described(config: TrainConfig) -> str:
-    return json.dumps(to_dict(config), indent=1)
+def _describe(folder: Path, config: TrainConfig) -> None:
+    """Write the config of a new run, or see that the run that lies there has the same.
+
+    Raises:
+        TrainingError: it has another one, or there is no run but something that a run would replace.
+    """
+    described = json.dumps(to_dict(config), indent=1).encode()
+    if (folder / CONFIG).exists():
+        if (folder / CONFIG).read_bytes() != described:
+            raise TrainingError(
+                f"{folder} holds a run with other settings or data. Give another --out to start a new one."
+            )
+        return
+    if kept := [name for name in _RESULTS if (folder / name).exists()]:
+        raise TrainingError(f"{folder} holds a {kept[0]} but no {CONFIG}. It will not be replaced; give another --out.")
+    write_atomically(folder / CONFIG, described)

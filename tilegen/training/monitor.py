@@ -144,7 +144,7 @@ def _cut_back(path: Path, num_images: int) -> None:
 def _is_before(line: bytes, num_images: int) -> bool:
     try:
         return bool(json.loads(line)["num_images"] <= num_images)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False  # empty, or cut short by a kill or a full disk
 
 

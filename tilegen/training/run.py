@@ -8,18 +8,20 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tilegen.atomic import explained, locked
 from tilegen.config import from_dict, to_dict
 from tilegen.data.dataset import PackedDataset
 from tilegen.errors import InputError, TrainingError
 from tilegen.model.config import GENERATOR_PRESETS, preset_discriminator
 from tilegen.training.config import SamplingConfig, TrainConfig
-from tilegen.training.folder import load_config, open_run
+from tilegen.training.folder import continue_run, load_config, open_run
 from tilegen.training.loop import Schedule, follow, train
 from tilegen.training.parallel import join, leave
 from tilegen.training.snapshot import Score, resolution_m
@@ -86,24 +88,49 @@ def continued(start: Path, data: Path, **options: Any) -> TrainConfig:
     return _with(config, {"dataset_digest": dataset.digest} | options)
 
 
-def run_training(
+def run_training(  # noqa: PLR0913  the parts of one run
     config: TrainConfig,
     data: Path,
     folder: Path,
     schedule: Schedule,
     *,
+    start: Path | None = None,
     device: str = "cpu",
     score: Score | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Train in `folder` on the packed dataset `data`, resuming what lies there; see `loop.train`.
 
+    A new run goes on from the run in `start`, if there is one. Nobody else can train in `folder` meanwhile.
+
     Several processes with one thread each are faster on CPU cores than one process with several threads. On "cuda",
     process number i takes GPU number i.
 
     Raises:
         TrainingError: the folder holds another run, a loss is not finite, or a process died.
+        OutputError: another process is training there.
     """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if start is not None:
+            continue_run(start, folder, config)
+        state = _opened(
+            0, config, folder, device
+        )  # before the others start: only this process writes a new run's config
+        dataset = PackedDataset.open(data, split="train")
+        with _group(config, data, folder, device):
+            train(Trainer(state, dataset), dataset, folder, schedule, score=score, report=report)
+
+
+@contextmanager
+def _group(config: TrainConfig, data: Path, folder: Path, device: str) -> Iterator[None]:
+    """The other processes, which take part in every step of this one; each has one thread.
+
+    Raises:
+        TrainingError: one of them died.
+    """
+    threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as shared:
         rendezvous = str(Path(shared) / "rendezvous")
         context = multiprocessing.get_context("spawn")
@@ -111,16 +138,12 @@ def run_training(
             context.Process(target=_follow, args=(rank, to_dict(config), data, folder, rendezvous, device), daemon=True)
             for rank in range(1, config.num_processes)
         ]
-        # Opened before the others start: only this process writes a new run's config.
-        state = _opened(0, config, folder, device)
         for follower in followers:
             follower.start()
-        threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            join(0, config.num_processes, rendezvous, state.device)
-            dataset = PackedDataset.open(data, split="train")
-            train(Trainer(state, dataset), dataset, folder, schedule, score=score, report=report)
+            join(0, config.num_processes, rendezvous, torch.device(device))
+            yield
             for follower in followers:
                 follower.join(timeout=60)
         except RuntimeError as error:

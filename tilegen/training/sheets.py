@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from tilegen.atomic import new_file
+from tilegen.bands import shown_bands
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.model.generator import Generator
@@ -17,14 +18,13 @@ from tilegen.model.pixels import as_uint8
 
 _CROP_PX, _NUM_SIDE = 128, 4
 _TILE_PX = 512
-_COLOURS = ("red", "green", "blue")
 
 
 @torch.no_grad()
 def save_sheet(path: Path, generator: Generator, dtype: torch.dtype) -> UInt8[np.ndarray, "3 rows cols"]:
     """Left: 16 crops of 16 worlds. Right: one window of world 0, as large as all of them. A PNG; returns its pixels.
 
-    Its bands are red, green and blue where the generator has them, else its first three; of fewer, the first in grey.
+    Its bands are those of `shown_bands`.
 
     Raises:
         CheckpointError: the generator paints values that are not finite. OutputError: the file cannot be written.
@@ -63,11 +63,7 @@ def save_render(
 def _painted(
     generator: Generator, seeds: tuple[int, ...], window: Window, dtype: torch.dtype
 ) -> UInt8[np.ndarray, "batch 3 rows cols"]:
-    names = generator.config.band_names
-    if set(_COLOURS) <= set(names):
-        bands = [names.index(colour) for colour in _COLOURS]
-    else:
-        bands = [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
+    bands = list(shown_bands(generator.config.band_names))
     return as_uint8(generator(seeds, window, dtype=dtype)[:, bands]).cpu().numpy()
 
 

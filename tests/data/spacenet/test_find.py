@@ -193,6 +193,7 @@ def test_links_lead_to_no_file_outside_of_the_root(tmp_path: Path) -> None:
     images[1].symlink_to(tmp_path / "root" / "moved")
     images[2].unlink()
     images[2].symlink_to(tmp_path / "root" / "nowhere")
+    (images[2].parent / "PS-RGB_img9.tif").symlink_to("PS-RGB_img9.tif")
     first_label.rename(tmp_path / "label")
     first_label.symlink_to(tmp_path / "label")
     (tmp_path / "root" / "more").symlink_to(tmp_path / "outside", target_is_directory=True)
@@ -201,6 +202,7 @@ def test_links_lead_to_no_file_outside_of_the_root(tmp_path: Path) -> None:
     assert sorted((Path(reject.name).name[-12:], reject.reason.partition(": ")[2][:23]) for reject in rejects) == [
         ("RGB_img1.tif", "is a link that leads ou"),
         ("RGB_img3.tif", "cannot be opened (No su"),
+        ("RGB_img9.tif", "cannot be opened (Too m"),
         ("img1.geojson", "is a link that leads ou"),
         ("more", "is a link to a folder, "),
     ]

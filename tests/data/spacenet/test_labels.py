@@ -246,6 +246,7 @@ def test_a_polygon_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
         ({"lanes": -1}, DEFAULT_NUM_LANES),
         ({"lanes": "nan"}, DEFAULT_NUM_LANES),
         ({"lanes": 9999}, DEFAULT_NUM_LANES),
+        ({"lanes": 10**400}, DEFAULT_NUM_LANES),
     ],
 )
 def test_a_road_is_as_wide_as_its_lanes(properties: dict[str, Any], lanes: int, tmp_path: Path) -> None:

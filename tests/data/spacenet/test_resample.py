@@ -133,6 +133,18 @@ def test_little_is_lost_around_nodata(tmp_path: Path) -> None:
     assert 0.94 * ground < metres < ground
 
 
+def test_rows_that_go_north_show_the_same_ground() -> None:
+    """In degrees, where GDAL refuses bounds whose first latitude is the larger one."""
+    pixels = textured_pixels(80, 90)
+    north_up = resampled(chip(pixels, "EPSG:4326", VEGAS), 0.5)
+    flipped = VEGAS @ Affine(1, 0, 0, 0, -1, 80)
+    south_up = resampled(chip(np.ascontiguousarray(pixels[:, ::-1]), "EPSG:4326", flipped), 0.5)
+    assert south_up.transform == north_up.transform
+    inner = ndimage.binary_erosion(north_up.valid & south_up.valid, iterations=2)
+    assert inner.mean() > 0.5
+    np.testing.assert_allclose(south_up.pixels[:, inner], north_up.pixels[:, inner].astype(int), atol=2)
+
+
 def test_a_chip_of_web_mercator_goes_to_its_utm_zone() -> None:
     """SpaceNet 7: 4.777 m of the map are 3.9 m on the ground at 35.6 degrees north."""
     mosaic = Affine(4.777, 0, -13_560_000.0, 0, -4.777, 4_250_000.0)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import urllib3
 
+from tilegen.data.sources import printable
 from tilegen.errors import DataError, InputError
 
 BUCKET = "spacenet-dataset"
@@ -143,7 +144,7 @@ class Bucket:
             ) from None
         try:
             if response.status not in (200, 206, _NO_MATCH):
-                what = f"{_printable(key)} " if key else ""
+                what = f"{printable(key)} " if key else ""
                 raise DataError(
                     f"{self._url} does not give {what or 'its listing '}(HTTP {response.status}). "
                     "Check --endpoint, or try again later."
@@ -160,7 +161,7 @@ def open_bucket(endpoint: str | None) -> Iterator[Bucket]:
     Proxies of the environment (HTTPS_PROXY, NO_PROXY) are used.
 
     Raises:
-        InputError: `endpoint` is no URL of a server.
+        InputError: `endpoint` is no URL of a server, or the proxy of the environment none of a proxy.
     """
     url = BUCKET_URL if endpoint is None else f"{endpoint.rstrip('/')}/{BUCKET}"
     try:
@@ -170,7 +171,11 @@ def open_bucket(endpoint: str | None) -> Iterator[Bucket]:
     if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment or parts.auth:
         raise InputError(f"--endpoint {endpoint!r} is no server. Give a URL, such as http://localhost:9000.")
     proxy = None if proxy_bypass(parts.host) else getproxies().get(parts.scheme)
-    pool = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    try:
+        pool = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    except (urllib3.exceptions.HTTPError, ValueError):
+        name = f"{parts.scheme}_proxy"
+        raise InputError(f"{name} in the environment is no HTTP proxy. Give a URL, such as http://host:3128.") from None
     try:
         yield Bucket(url, pool)
     finally:
@@ -208,7 +213,3 @@ def _size(url: str, text: str | None) -> int:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 18:
         raise DataError(f"{url} lists a file of no size. Check --endpoint.")
     return int(text)
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from tilegen.atomic import explained, sync_folder, write_atomically
+from tilegen.amounts import amount
+from tilegen.atomic import explained, locked, sync_folder, write_atomically
 from tilegen.config import from_dict, to_dict
 from tilegen.data.spacenet.bucket import Bucket, RemoteFile
 from tilegen.data.spacenet.catalogue import folder_of, path_of
 from tilegen.data.spacenet.checksum import Checksum, strongest_checksum
 from tilegen.data.spacenet.layouts import LICENCE
-from tilegen.data.spacenet.unpack import is_unpacked, locked, unpack_archive
+from tilegen.data.spacenet.unpack import is_unpacked, unpack_archive
 from tilegen.errors import BudgetError, DataError, InputError, OutputError
 
 Progress = Callable[[str, int, int], None]
@@ -105,8 +106,8 @@ class Fetch:
         missing_bytes = sum(self._missing_bytes(file) for file in files)
         if missing_bytes > max_bytes:
             raise BudgetError(
-                f"{_gib(missing_bytes)} are missing, and --max-gib allows {_gib(max_bytes)}. Choose with --rounds and "
-                "--aoi, or raise --max-gib."
+                f"{amount(missing_bytes)} are missing, and --max-gib allows {amount(max_bytes)}. Choose with "
+                "--rounds and --aoi, or raise --max-gib."
             )
         if self.unpack:
             missing_bytes += sum(file.num_bytes for file in files if not self._is_unpacked(file))
@@ -114,8 +115,8 @@ class Fetch:
         free_bytes = shutil.disk_usage(there).free
         if missing_bytes > free_bytes:
             raise BudgetError(
-                f"At least {_gib(missing_bytes)} are needed, {there} has {_gib(free_bytes)}. Choose with --rounds and "
-                "--aoi, or give another folder."
+                f"At least {amount(missing_bytes)} are needed, {there} has {amount(free_bytes)}. Choose with "
+                "--rounds and --aoi, or give another folder."
             )
 
     def archive(self, file: RemoteFile) -> Fetched:
@@ -176,7 +177,7 @@ class Fetch:
         partial = _partial(path)
         with partial.open("ab"):
             pass
-        with partial.open("r+b") as stream, locked(stream, path):
+        with partial.open("r+b") as stream, locked(partial):
             source = _read_source(path)
             if stream.seek(0, os.SEEK_END) and not (source and source.is_of(file) and stream.tell() <= file.num_bytes):
                 self.say(f"{path.name} is another version than what was begun: it is fetched from its start.")
@@ -207,7 +208,7 @@ class Fetch:
         while (start := stream.seek(0, os.SEEK_END)) < file.num_bytes:
             if failures == _MOST_FAILURES:
                 raise DataError(
-                    f"The connection was lost {failures} times, with {_gib(start)} of {_gib(file.num_bytes)} of "
+                    f"The connection was lost {failures} times, with {amount(start)} of {amount(file.num_bytes)} of "
                     f"{path.name} fetched. They are kept: run the same command again to go on."
                 )
             if failures:
@@ -276,7 +277,3 @@ def _write_source(path: Path, file: RemoteFile, checked: str | None) -> None:
     source = replace(Source(key=file.key, num_bytes=file.num_bytes, etag=file.etag), checked=checked)
     content = json.dumps(to_dict(source), indent=2) + "\n"
     write_atomically(path.with_name(path.name + SOURCE_SUFFIX), content.encode())
-
-
-def _gib(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.3g} GiB"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilegen.data.card import Reject
-from tilegen.data.sources import ChipSource, _natural
+from tilegen.data.sources import ChipSource, natural_key
 from tilegen.data.spacenet.choose import chosen_images
 from tilegen.data.spacenet.layouts import LabelKind
 from tilegen.data.spacenet.recognise import RecognisedImage
@@ -95,7 +95,8 @@ def find_spacenet(
     images = chosen_images(found, rounds=rounds, aois=aois, product=product)
     labels = _Labels(found)
     chips = [_chip(image, labels.of(image)) for image in images]
-    return sorted(chips, key=lambda chip: (chip.round, _natural(chip.aoi), _natural(chip.image_id))), found.rejects
+    chips.sort(key=lambda chip: (chip.round, natural_key(chip.aoi), natural_key(chip.image_id)))
+    return chips, found.rejects
 
 
 def _chip(image: FoundImage, labels: tuple[LabelFile, ...]) -> SpaceNetChip:

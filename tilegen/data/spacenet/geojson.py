@@ -49,7 +49,16 @@ def read_geojson(path: Path) -> FeatureCollection:
     try:
         record = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
         features = tuple(_features(record["features"]))
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, ShapelyError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+        ShapelyError,
+    ) as error:
         what = f"{type(error).__name__}: {str(error)[:200]}"
         raise DataError(f"{path.name}: is truncated or no GeoJSON of labels ({what}). Download it again.") from error
     for feature in features:

@@ -152,7 +152,7 @@ def _num_lanes(road: Feature) -> float:
 def _number(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from tilegen.bands import RGB
+
 LabelKind = Literal["buildings", "roads"]
 
 LICENCE = "CC BY-SA 4.0"
 """Of every round (spacenet.ai/datasets)."""
-
-RGB = ("red", "green", "blue")
 
 WORLDVIEW = ("coastal", "blue", "green", "yellow", "red", "red_edge", "nir1", "nir2")
 """The eight bands of WorldView-2 and 3, in the order of their files."""

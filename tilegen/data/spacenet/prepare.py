@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,17 @@ from pathlib import Path
 
 from tilegen.data.card import LABEL_KINDS, Reject
 from tilegen.data.chips import Chip, read_chip
-from tilegen.data.packing import Facts, Progress, Report, check_options, check_output, check_some_good, pack, ticker
+from tilegen.data.packing import (
+    Facts,
+    Progress,
+    Report,
+    check_options,
+    check_output,
+    check_resolution,
+    check_some_good,
+    pack,
+    ticker,
+)
 from tilegen.data.report import check_report_folder, default_report_folder, write_report
 from tilegen.data.scan import Candidate, Labels, ScannedChip, scan_group
 from tilegen.data.spacenet.find import SpaceNetChip, find_spacenet
@@ -67,21 +76,18 @@ def prepare_spacenet(  # noqa: PLR0913 - the options of one command, all by keyw
     out = Path(out)
     folder = default_report_folder(out) if report_folder is None else Path(report_folder)
     check_options(min_px, stretch_percent, val_fraction)
-    if not (math.isfinite(res_m) and res_m > 0):
-        raise InputError(f"--res must be a positive number of metres, got {res_m}.")
+    check_resolution("--res", res_m)
     check_output(out, overwrite=overwrite)
     check_report_folder(folder, overwrite=overwrite)
 
     chips, rejects = find_spacenet(Path(root), rounds=rounds, aois=aois, product=product)
-    bad = next((reject for reject in rejects if not Path(root, reject.name).is_dir()), None)  # folders, by rule
-    if strict and bad is not None:
-        raise DataError(bad.reason)
+    if strict:
+        _refuse_rejects(Path(root), rejects)
     facts = Facts(band_names=_band_names(chips), licence=LICENCE, attribution=_attribution(chips), resolution_m=res_m)
     tick = ticker(progress, 2 * len(chips))
-    candidates = [_candidate(chip, res_m, min_px) for chip in chips]
     groups = [
-        scan_group(list(group), stretch_percent, strict, tick)
-        for _, group in groupby(candidates, key=lambda candidate: candidate.group)
+        scan_group([_candidate(chip, res_m, min_px) for chip in group], stretch_percent, strict, tick)
+        for _, group in groupby(chips, key=group_of)
     ]
     check_some_good(groups)
     scanned = [chip for group in groups for chip in group.chips]
@@ -90,6 +96,17 @@ def prepare_spacenet(  # noqa: PLR0913 - the options of one command, all by keyw
     report = pack(out, groups, splits, facts, rejects=[*rejects, *beside], tick=tick)
     write_report(folder, report)
     return replace(report, folder=folder)
+
+
+def _refuse_rejects(root: Path, rejects: Sequence[Reject]) -> None:
+    """Folders are left out by rule, and are no reason to stop.
+
+    Raises:
+        DataError: a file was left out.
+    """
+    for reject in rejects:
+        if not (root / reject.name).is_dir():
+            raise DataError(reject.reason)
 
 
 def group_of(chip: SpaceNetChip) -> str:

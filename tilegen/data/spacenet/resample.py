@@ -10,6 +10,7 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
+from rasterio._err import CPLE_BaseError  # some failures of GDAL come without the wrapper of rasterio.errors
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import array_bounds
@@ -56,16 +57,17 @@ def resampled(chip: Chip, res_m: float, *, min_px: int = 1) -> Chip:
         raise DataError(f"{chip.name}: has no georeference, so its ground resolution is unknown. Leave it out.")
     try:
         return _resampled(chip, chip.crs, chip.transform, res_m, min_px)
-    except (CRSError, ProjError, RasterioError) as error:
+    except (CRSError, ProjError, RasterioError, CPLE_BaseError) as error:
         raise DataError(f"{chip.name}: its georeference cannot be used ({error}). Leave it out.") from error
 
 
 def _resampled(chip: Chip, crs: str, transform: Affine, res_m: float, min_px: int) -> Chip:
-    bounds = array_bounds(*chip.valid.shape, transform)
+    first_x, first_y, last_x, last_y = array_bounds(*chip.valid.shape, transform)  # swapped where rows go north
+    bounds = (min(first_x, last_x), min(first_y, last_y), max(first_x, last_x), max(first_y, last_y))
     zone = utm_zone(crs, (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
     west, south, east, north = transform_bounds(crs, zone, *bounds, densify_pts=21)
-    if not all(map(math.isfinite, (west, south, east, north))):
-        raise CRSError("a part of it is beyond the map")
+    if not all(math.isfinite(edge / res_m) for edge in (west, south, east, north)):
+        raise CRSError("a part of it is beyond the map, or beyond all numbers in pixels of --res")
     col0, row0, col1, row1 = (
         round(edge / res_m) if abs(edge / res_m - round(edge / res_m)) < _ROUNDING else rounded(edge / res_m)
         for edge, rounded in ((west, math.floor), (-north, math.floor), (east, math.ceil), (-south, math.ceil))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from tilegen.atomic import TEMPORARY_SUFFIX, explained, sync_folder, sync_tree
+from tilegen.amounts import amount
+from tilegen.atomic import TEMPORARY_SUFFIX, explained, locked, sync_folder, sync_tree
 from tilegen.errors import BudgetError, DataError, OutputError
 
 _STAMP_NAME = ".unpacked"
@@ -49,7 +48,7 @@ def unpack_archive(
     if folder.exists() and not overwrite:
         raise OutputError(f"{folder} is there, and is another one. Move it away, or give --overwrite to replace it.")
     temporary = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
-    with explained(folder), archive.open("rb") as file, locked(file, archive):
+    with explained(folder), archive.open("rb") as file, locked(archive):
         shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
         try:
             temporary.mkdir()
@@ -62,20 +61,6 @@ def unpack_archive(
             sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def locked(file: BinaryIO, path: Path) -> Iterator[None]:
-    """Keep other runs from `path` as long as `file` is open.
-
-    Raises:
-        OutputError: another run is at it.
-    """
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"Another run is working on {path}. Wait for it, or give another folder.") from None
-    yield
 
 
 def _fill(file: BinaryIO, archive: Path, folder: Path, progress: Callable[[int], None]) -> None:
@@ -113,7 +98,8 @@ def _unpack_zip(file: BinaryIO, folder: Path, progress: Callable[[int], None]) -
         needed_bytes, free_bytes = sum(info.file_size for info in archive.infolist()), shutil.disk_usage(folder).free
         if needed_bytes > free_bytes:
             raise BudgetError(
-                f"{folder.parent} has {free_bytes} bytes, and the archive holds {needed_bytes}. Free some space."
+                f"The archive holds {amount(needed_bytes)}, {folder.parent} has {amount(free_bytes)} left. "
+                "Free some space."
             )
         for info in archive.infolist():
             is_link = info.external_attr >> 16 & _KIND_MASK == _LINK_MODE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tilegen.data.card import Reject
-from tilegen.data.sources import IMAGE_SUFFIXES
+from tilegen.data.sources import IMAGE_SUFFIXES, printable
 from tilegen.data.spacenet.layouts import LAYOUTS
 from tilegen.data.spacenet.recognise import (
     RecognisedImage,
@@ -50,8 +50,8 @@ class Walk:
     rejects: list[Reject] = field(default_factory=list)
 
     def reject(self, name: str, reason: str) -> None:
-        """Leave `name` out; names are printed and stored, so that control characters in them become "?"."""
-        name = "".join(letter if letter.isprintable() else "?" for letter in name)
+        """Leave `name` out."""
+        name = printable(name)
         self.rejects.append(Reject(name=name, reason=f"{name}: {reason}."))
 
 
@@ -108,10 +108,10 @@ def _reason_to_pass(folder: Path) -> str | None:
 
 def _is_no_file_of(root: Path, path: Path) -> str | None:
     """Why a file is not read: it is a link that leads away or nowhere, a pipe, or empty; None if it is read."""
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
-        return "is a link that leads out of the folder"
     try:
-        status = path.stat()
+        status = path.stat()  # first, for it refuses links that lead in a circle
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            return "is a link that leads out of the folder"
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     if not stat.S_ISREG(status.st_mode):

@@ -11,13 +11,13 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from jaxtyping import UInt64
 
+from tilegen.bands import RGB
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.tiff_layout import Field, FieldType
 from tilegen.tiling.sinks.tile_codec import TIFF_COMPRESSION, Compression
 
 DESCRIPTION = "Synthetic satellite imagery made by tilegen; not an observation of the Earth."
 
-_RGB = ("red", "green", "blue")
 _HORIZONTAL_PREDICTOR = 2
 
 
@@ -25,7 +25,7 @@ def level_fields(product: Product, level: int, compression: Compression) -> list
     """The entries that describe the raster of one level, without the positions of its tiles."""
     rows, cols = product.level_shape(level)
     bands = len(product.band_names)
-    is_rgb = _lowered(product)[:3] == _RGB
+    is_rgb = _lowered(product)[:3] == RGB
     num_extra = bands - (3 if is_rgb else 1)
     fields = [
         Field.numbers(254, FieldType.LONG, min(level, 1)),  # 1: reduced resolution
