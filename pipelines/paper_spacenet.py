@@ -109,9 +109,10 @@ def main(  # noqa: PLR0913  one argument per option
     # Few chips: turned copies are worth more than one direction of the sun (docs/adr/0008).
     options = {"r1_gamma": r1_gamma, "lattice_weight": 0.0, "dihedral": "data"}
     base = configured(data, preset=preset, crop_px=crop_px, device=device, **options)
-    extractor = SqueezeNetFeatures.open(features, device=device)
+    extractor = SqueezeNetFeatures.open(features, input_px=max(64, crop_px), device=device)
     held_out = PackedDataset.open(data, split="val")
-    score = KidMonitor(extractor, held_out.crops(np.random.default_rng(1), crop_px=crop_px, batch=500))
+    crops = held_out.crops(np.random.default_rng(1), crop_px=crop_px, batch=500)
+    score = KidMonitor(extractor, crops, band_names=held_out.band_names)
     trained = {}
     for name, config in arms(base).items():
         if chosen and name not in chosen:

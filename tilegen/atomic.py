@@ -67,10 +67,11 @@ def locked(path: Path) -> Iterator[None]:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"Another run is working on {path}. Wait for it, or give another folder.") from None
         yield
-    except BlockingIOError:
-        raise OutputError(f"Another run is working on {path}. Wait for it, or give another folder.") from None
     finally:
         os.close(descriptor)
 

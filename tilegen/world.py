@@ -188,6 +188,7 @@ class World:
             "machine": platform.machine(),
             "model_digest": self.config.digest,
             "seed": self.config.seed,
+            # Only where there are any: products that were begun before scales had seeds go on.
             **({"scale_seeds": dict(self.config.scale_seeds)} if self.config.scale_seeds else {}),
             "truncation_psi": self.config.truncation_psi,
             "prior": to_dict(self.card.architecture.prior),

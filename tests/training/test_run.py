@@ -12,11 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tilegen.errors import OutputError
+from tilegen.data.prepare import prepare_dataset
+from tilegen.errors import InputError, OutputError
 from tilegen.model.checkpoint import load_generator
+from tilegen.testing.chips import textured_pixels, write_image
 from tilegen.training.config import TrainConfig
 from tilegen.training.loop import Schedule
-from tilegen.training.run import run_training
+from tilegen.training.run import continued, run_training
 from tilegen.training.state import TrainState
 
 
@@ -31,6 +33,28 @@ def test_two_processes_share_a_batch_and_resume_bit_by_bit(
     assert [name for name, tensor in straight.items() if not torch.equal(tensor, resumed[name])] == []
     assert TrainState.load(tmp_path / "straight" / "state.safetensors").num_images == 12
     assert not torch.distributed.is_initialized()
+
+
+def test_processes_do_not_share_one_gpu(texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"2 processes do not share one GPU\. Give --device cuda, or --processes 1"):
+        run_training(config_of(num_processes=2), texture, tmp_path / "run", Schedule(kimg=1.0), device="cuda:1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_what_is_not_changed(
+    texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    config = config_of(lr=0.001, area_mixing=0.1)
+    run_training(config, texture, tmp_path / "run", Schedule(kimg=0.004, render_px=0), report=lambda line: None)
+    assert continued(tmp_path / "run", texture) == config
+    changed = continued(tmp_path / "run", texture, lr=0.003, layer_mixing=0.2)
+    assert (changed.lr, changed.sampling.layer_mixing, changed.sampling.area_mixing) == (0.003, 0.2, 0.1)
+    with pytest.raises(InputError, match="keeps its networks: give no --crop-px"):
+        continued(tmp_path / "run", texture, crop_px=16)
+    write_image(tmp_path / "grey" / "1.png", textured_pixels(80, 80, bands=1))
+    prepare_dataset([tmp_path / "grey"], tmp_path / "grey.safetensors", num_bands=1, val_fraction=0.0, resolution_m=1.0)
+    with pytest.raises(InputError, match="paints red, green, blue, the data have"):
+        continued(tmp_path / "run", tmp_path / "grey.safetensors")
 
 
 def test_a_folder_is_trained_in_by_one_run_at_a_time(

@@ -58,7 +58,7 @@ def configured(
     generator = GENERATOR_PRESETS[preset]
     prior = generator.prior.with_sigmas(sigma_cells or {})
     generator = dataclasses.replace(generator, band_names=dataset.band_names, prior=prior)
-    places = torch.cuda.device_count() if device == "cuda" else min(2, os.cpu_count() or 1)
+    places = _places(device)
     num_processes = num_processes or (places if batch % places == 0 else 1)
     config = TrainConfig(
         generator=generator,
@@ -108,8 +108,12 @@ def run_training(  # noqa: PLR0913  the parts of one run
 
     Raises:
         TrainingError: the folder holds another run, a loss is not finite, or a process died.
-        OutputError: another process is training there.
+        OutputError: another process is training there. InputError: several processes for one GPU.
     """
+    if device.startswith("cuda:") and config.num_processes > 1:
+        raise InputError(
+            f"{config.num_processes} processes do not share one GPU. Give --device cuda, or --processes 1."
+        )
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -175,6 +179,13 @@ def _follow(rank: int, config: dict, data: Path, folder: Path, rendezvous: str, 
     join(rank, run.num_processes, rendezvous, state.device)
     follow(Trainer(state, PackedDataset.open(data, split="train"), rank))
     leave()
+
+
+def _places(device: str) -> int:
+    """How many processes the device has room for: one per GPU, two on a CPU that has two cores."""
+    if device == "cuda":
+        return torch.cuda.device_count()
+    return min(2, os.cpu_count() or 1) if device == "cpu" else 1
 
 
 def _usable(data: Path, crop_px: int) -> PackedDataset:

@@ -44,7 +44,7 @@ class Trainer:
         self._rank = rank
         self._game = GAMES[state.config.loss]
         self._painter = distributed(Painter(state.generator))
-        self._judge = distributed(state.discriminator)
+        self._discriminator = distributed(state.discriminator)
         self._dtype = torch.bfloat16 if state.config.bfloat16 else torch.float32
 
     def step(self) -> dict[str, float]:
@@ -84,7 +84,7 @@ class Trainer:
         state.discriminator.requires_grad_(True)
         state.adam_d.zero_grad(set_to_none=True)
         crops = torch.cat([augmented(batch.real, batch.on_real), augmented(fake, batch.on_fake)])
-        real_logits, fake_logits = self._judge(crops, self._dtype).chunk(2)
+        real_logits, fake_logits = self._discriminator(crops, self._dtype).chunk(2)
         loss = self._game.discriminator_loss(real_logits, fake_logits)
         loss.backward()
         scalars = {
@@ -104,7 +104,7 @@ class Trainer:
         """Add the gradient of R1 or R2, in float32, once for all steps until the next time (lazy regularisation)."""
         config = self.state.config
         images = images.detach().requires_grad_(True)
-        logits = self._judge(augmented(images, how))
+        logits = self._discriminator(augmented(images, how))
         penalty = gradient_penalty(logits, images, config.r1_gamma)
         # 0 * logits: DDP waits for every parameter, also for a bias whose gradient the penalty does not touch.
         (penalty * config.r1_interval + 0 * logits.sum()).backward()
