@@ -1,5 +1,6 @@
 """Whole runs: several processes that share a batch, and a run that is told to stop from outside."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from tilegen.data.prepare import prepare_dataset
-from tilegen.errors import InputError, OutputError
+from tilegen.errors import InputError, OutputError, TrainingError
 from tilegen.model.checkpoint import load_generator
 from tilegen.testing.chips import textured_pixels, write_image
 from tilegen.training.config import TrainConfig
 from tilegen.training.loop import Schedule
-from tilegen.training.run import continued, run_training
+from tilegen.training.run import _await, continued, run_training
 from tilegen.training.state import TrainState
 
 
@@ -33,6 +34,28 @@ def test_two_processes_share_a_batch_and_resume_bit_by_bit(
     assert [name for name, tensor in straight.items() if not torch.equal(tensor, resumed[name])] == []
     assert TrainState.load(tmp_path / "straight" / "state.safetensors").num_images == 12
     assert not torch.distributed.is_initialized()
+
+
+def test_a_process_that_dies_ends_the_run_with_a_sentence(
+    texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """Killed after the first step: its partner notices in the next."""
+
+    def kill(line: str) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    schedule = Schedule(kimg=1.0, report_s=0.0, render_px=0)
+    with pytest.raises(TrainingError, match=r"A training process died\. Run the same command again to resume"):
+        run_training(config_of(num_processes=2), texture, tmp_path / "run", schedule, report=kill)
+
+
+def test_nobody_waits_for_a_process_that_died_before_it_joined() -> None:
+    context = multiprocessing.get_context("spawn")
+    dead = context.Process(target=os._exit, args=(3,))
+    dead.start()
+    with pytest.raises(TrainingError, match="A training process died"):
+        _await([dead], context.Semaphore(0))
 
 
 def test_processes_do_not_share_one_gpu(texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from tilegen.data.dataset import PackedDataset
-from tilegen.errors import TrainingError
+from tilegen.errors import InputError, TrainingError
 from tilegen.training.config import TrainConfig
 from tilegen.training.state import TrainState
 from tilegen.training.step import Trainer
@@ -91,6 +91,33 @@ def test_a_truncated_state_is_refused(config_of: ConfigOf, tmp_path: Path, kept:
     path.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(TrainingError, match="not a whole training state"):
         TrainState.load(path)
+
+
+@given(where=st.floats(0.01, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_altered_state_is_refused(config_of: ConfigOf, tmp_path: Path, where: float, bit: int) -> None:
+    """One bit, anywhere: in a weight, a moment, a counter, or the header."""
+    if not (tmp_path / "whole").exists():
+        TrainState.new(config_of()).save(tmp_path / "whole")
+    content = bytearray((tmp_path / "whole").read_bytes())
+    content[int(where * len(content))] ^= 1 << bit
+    (tmp_path / "state.safetensors").write_bytes(content)
+    with pytest.raises(TrainingError, match="not a whole training state"):
+        TrainState.load(tmp_path / "state.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_images": -1}, {"num_images": 4.5}, {"num_images": "4"}, {"augment_p": 1.5}, {"augment_p": "0"},
+     {"seconds": float("nan")}, {"sign_sum": None}, {"history": 5}, {"path_length_mean": float("inf")}],
+    ids=str,
+)  # fmt: skip
+def test_counters_of_no_run_are_refused(config_of: ConfigOf, change: dict) -> None:
+    state = TrainState.new(config_of())
+    state.num_images = 12
+    with pytest.raises(InputError):
+        state.set_counters(state.counters() | change)
+    assert state.num_images == 12
 
 
 def test_what_is_no_state_is_refused(config_of: ConfigOf, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from tilegen.training.step import Trainer
 
 _GROUP_SIZE = 4
 """Crops that share a minibatch statistic, where the share of a process is a multiple of it (StyleGAN2)."""
+
+_DIED = "A training process died. Run the same command again to resume."
 
 _SAMPLING = {field.name for field in dataclasses.fields(SamplingConfig)}
 
@@ -135,30 +139,47 @@ def _group(config: TrainConfig, data: Path, folder: Path, device: str) -> Iterat
         TrainingError: one of them died.
     """
     threads = torch.get_num_threads()
+    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as shared:
-        rendezvous = str(Path(shared) / "rendezvous")
-        context = multiprocessing.get_context("spawn")
+        rendezvous, ready = str(Path(shared) / "rendezvous"), context.Semaphore(0)
         followers = [
-            context.Process(target=_follow, args=(rank, to_dict(config), data, folder, rendezvous, device), daemon=True)
+            context.Process(
+                target=_follow, args=(rank, to_dict(config), data, folder, rendezvous, device, ready), daemon=True
+            )
             for rank in range(1, config.num_processes)
         ]
         for follower in followers:
             follower.start()
         try:
             torch.set_num_threads(1)
+            _await(followers, ready)
             join(0, config.num_processes, rendezvous, torch.device(device))
             yield
             for follower in followers:
                 follower.join(timeout=60)
+        except TrainingError:
+            raise
         except RuntimeError as error:
             if any(follower.exitcode for follower in followers):
-                raise TrainingError("A training process died. Run the same command again to resume.") from error
+                raise TrainingError(_DIED) from error
             raise
         finally:
             leave()
             torch.set_num_threads(threads)
             for follower in followers:
                 follower.kill()
+
+
+def _await(followers: Sequence[BaseProcess], ready: Semaphore) -> None:
+    """Wait until each of them is about to join: who joins a process that died waits for minutes, deaf to Ctrl-C.
+
+    Raises:
+        TrainingError: one of them died.
+    """
+    for _ in followers:
+        while not ready.acquire(timeout=0.2):
+            if any(follower.exitcode is not None for follower in followers):
+                raise TrainingError(_DIED)
 
 
 def _opened(rank: int, config: TrainConfig, folder: Path, device: str) -> TrainState:
@@ -169,15 +190,26 @@ def _opened(rank: int, config: TrainConfig, folder: Path, device: str) -> TrainS
     return open_run(folder, config, place)
 
 
-def _follow(rank: int, config: dict, data: Path, folder: Path, rendezvous: str, device: str) -> None:  # type: ignore[type-arg]
-    """A process that takes its share of each batch and leaves decisions to process 0."""
+def _follow(
+    rank: int,
+    config: dict[str, Any],
+    data: Path,
+    folder: Path,
+    rendezvous: str,
+    device: str,
+    ready: Semaphore,
+) -> None:
+    """A process that takes its share of each batch and leaves decisions, and sentences, to process 0."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     run = from_dict(TrainConfig, config)
     state = _opened(rank, run, folder, device)
+    dataset = PackedDataset.open(data, split="train")
+    ready.release()
     join(rank, run.num_processes, rendezvous, state.device)
-    follow(Trainer(state, PackedDataset.open(data, split="train"), rank))
+    with suppress(TrainingError):  # all processes see it in the same step
+        follow(Trainer(state, dataset, rank))
     leave()
 
 

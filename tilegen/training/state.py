@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
-from tilegen.errors import TrainingError
+from tilegen.errors import InputError, TrainingError
 from tilegen.model.discriminator import Discriminator
 from tilegen.model.generator import Generator
 from tilegen.training.config import TrainConfig
@@ -24,12 +26,38 @@ _METADATA_KEY = "tilegen_train_state"
 
 _CPU = torch.device("cpu")
 
-_COUNTERS = ("num_images", "seconds", "augment_p", "sign_sum", "path_length_mean", "history")
-"""What a state holds beside networks and optimisers."""
+
+@dataclass(kw_only=True)
+class Counters:
+    """What a state holds beside config, networks and optimisers.
+
+    Args:
+        num_images: real crops seen.
+        seconds: of training, over all calls.
+        augment_p: probability of each augmentation.
+        sign_sum: of D(real), over the steps since that probability was last changed.
+        path_length_mean: running mean of the path lengths.
+        history: what was changed on the way, and after how many images.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    num_images: int = 0
+    seconds: float = 0.0
+    augment_p: float = 0.0
+    sign_sum: float = 0.0
+    path_length_mean: float = 0.0
+    history: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (self.seconds, self.augment_p, self.sign_sum, self.path_length_mean)
+        if self.num_images < 0 or not all(map(math.isfinite, numbers)) or not 0 <= self.augment_p <= 1:
+            raise InputError(f"{self.num_images} images and {numbers} are no counters of a run.")
 
 
-@dataclass
-class TrainState:
+@dataclass(kw_only=True)
+class TrainState(Counters):
     """Networks, their average, optimisers and counters. All randomness is a function of config and `num_images`."""
 
     config: TrainConfig
@@ -38,12 +66,6 @@ class TrainState:
     average: Generator  # moving average of the generator: the network that is shipped
     adam_g: torch.optim.Adam
     adam_d: torch.optim.Adam
-    num_images: int = 0
-    seconds: float = 0.0
-    augment_p: float = 0.0  # probability of each augmentation
-    sign_sum: float = 0.0  # of D(real), over the steps since that probability was last changed
-    path_length_mean: float = 0.0
-    history: tuple[dict[str, Any], ...] = ()  # what was changed on the way, and after how many images
 
     @classmethod
     def new(cls, config: TrainConfig, device: torch.device = _CPU) -> TrainState:
@@ -80,41 +102,44 @@ class TrainState:
                 f"{broken[0]} is not finite after {self.num_images} images. Lower --lr or raise --r1-gamma; "
                 "the last snapshot is intact."
             )
-        metadata = {"config": to_dict(self.config)} | self.counters()
-        contiguous = {
+        packed = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
         }
-        write_atomically(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
+        metadata: dict[str, Any] = {"config": to_dict(self.config)} | self.counters()
+        metadata["digest"] = _digest(metadata, packed)
+        write_atomically(path, save(packed, metadata={_METADATA_KEY: json.dumps(metadata)}))
 
     @classmethod
     def load(cls, path: Path, config: TrainConfig | None = None, device: torch.device = _CPU) -> TrainState:
         """The state that `save` wrote; with `config`, the same networks going on under other settings.
 
         Raises:
-            TrainingError: the file is not a whole training state.
+            TrainingError: the file is not a whole training state, or was altered.
         """
         try:
-            with safe_open(path, "pt") as file:
-                metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
-            tensors = load_file(path)
+            metadata, tensors = _unaltered(path)
             state = cls.new(config or from_dict(TrainConfig, metadata["config"]), device)
             state._restore(tensors)
             state.set_counters(metadata)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 f"{path} is not a whole training state ({error}). Start again in another --out."
             ) from None
         return state
 
     def counters(self) -> dict[str, Any]:
-        """All but config, networks and optimisers, as JSON values."""
-        return {name: getattr(self, name) for name in _COUNTERS}
+        """The counters as JSON values."""
+        return {field.name: getattr(self, field.name) for field in fields(Counters)}
 
     def set_counters(self, values: dict[str, Any]) -> None:
-        """Take what `counters` gave; KeyError if something is missing."""
-        for name in _COUNTERS:
-            setattr(self, name, values[name])
-        self.history = tuple(self.history)
+        """Take what `counters` gave.
+
+        Raises:
+            KeyError: one is missing. InputError: one is of another type or out of range.
+        """
+        counters = from_dict(Counters, {field.name: values[field.name] for field in fields(Counters)})
+        for field in fields(Counters):
+            setattr(self, field.name, getattr(counters, field.name))
 
     def _parts(self) -> dict[str, dict[str, Tensor]]:
         return {
@@ -143,6 +168,26 @@ def _adam(network: nn.Module, lr: float, interval: int | None) -> torch.optim.Ad
     that many steps in `interval` + 1, so that the effective ones stay the same (StyleGAN2, section 4.1)."""
     lazy = 1.0 if interval is None else interval / (interval + 1)
     return torch.optim.Adam(network.parameters(), lr=lr * lazy, betas=(0.0, 0.99**lazy))
+
+
+def _unaltered(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metadata and tensors of a file that `save` wrote; ValueError if a byte of them is another one."""
+    with safe_open(path, "pt") as file:
+        metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
+    tensors = load_file(path)
+    if metadata.pop("digest") != _digest(metadata, tensors):
+        raise ValueError("its digest differs, so it was altered")
+    return metadata, tensors
+
+
+def _digest(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the metadata, and of each tensor in order of the names."""
+    sha = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _flat(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
