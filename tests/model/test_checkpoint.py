@@ -255,7 +255,7 @@ def test_a_file_of_torch_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"tilegen_train_state": "{}"}])
 def test_safetensors_of_others_are_refused(path: Path, metadata: dict | None) -> None:
     path.write_bytes(save(random_generator().state_dict(), metadata=metadata))
-    refused(path, "no tilegen card")
+    refused(path, "no card of a model")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,9 @@ def read_card(path: Path) -> Card:
 def _parse_card(path: Path, header: dict[str, Any]) -> Card:
     text = header.get("__metadata__", {}).get(_METADATA_KEY)
     if not isinstance(text, str):
-        raise CheckpointError(f"{path} has no tilegen card. It was made by another program; train or convert it first.")
+        raise CheckpointError(
+            f"{path} has no card of a model. Give a checkpoint, such as {RUN_CHECKPOINT} of a training run."
+        )
     try:
         values = json.loads(text)
         version = values.get("format_version")
