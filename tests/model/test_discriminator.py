@@ -8,7 +8,7 @@ import torch
 from tilegen.errors import InputError
 from tilegen.model.config import GENERATOR_PRESETS, DiscriminatorConfig, preset_discriminator
 from tilegen.model.discriminator import Discriminator, minibatch_std
-from tilegen.training.loss import r1_penalty
+from tilegen.training.loss import gradient_penalty
 
 
 @pytest.mark.parametrize(("crop_px", "bands", "batch"), [(8, 1, 1), (16, 3, 2), (32, 4, 3), (64, 3, 8)])
@@ -53,7 +53,7 @@ def test_the_penalty_reaches_every_weight() -> None:
     """A gradient of a gradient through all layers; biases act through the kinks of the activation alone."""
     network, crops = network_and_crops()
     crops.requires_grad_(True)
-    r1_penalty(network(crops), crops, gamma=1.0).backward()
+    gradient_penalty(network(crops), crops, gamma=1.0).backward()
     for name, parameter in network.named_parameters():
         if name.endswith("weight"):
             assert parameter.grad is not None, name
@@ -67,7 +67,7 @@ def test_the_gradient_of_the_penalty_is_its_slope() -> None:
     crops.requires_grad_(True)
 
     def penalty() -> torch.Tensor:
-        return r1_penalty(network(crops), crops, gamma=1.0)
+        return gradient_penalty(network(crops), crops, gamma=1.0)
 
     weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
     gradients = torch.autograd.grad(penalty(), weights)
