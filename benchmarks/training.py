@@ -1,7 +1,7 @@
 """Images per second of a training step, beside a plain eager StyleGAN2 with one style per image.
 
-    pip install --no-deps --target /tmp/baseline labml-nn
-    PYTHONPATH=/tmp/baseline python benchmarks/training.py --preset mini --crop-px 64 --batch 16
+    pip install --no-deps --target baseline labml-nn
+    PYTHONPATH=baseline python benchmarks/training.py --preset mini --crop-px 64 --batch 16
 
 The baseline is the networks of labml-nn (MIT) as they are, of the same widths, with tilegen's crops, losses, optimisers
 and average around them; "repaired" computes the same with two faster operations, "plain" is tilegen without what the
