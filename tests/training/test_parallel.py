@@ -93,7 +93,7 @@ def test_two_processes_do_what_one_does(
     for name, tensor in alone.items():
         if name.endswith("exp_avg"):
             # A relativistic D has no use for its last bias: that gradient is rounding error alone.
-            scale = max(tensor.abs().max().item(), 1e-5)
+            scale = max(tensor.abs().max().item(), 1e-3)
             torch.testing.assert_close(shared[name] / scale, tensor / scale, rtol=0, atol=2e-3, msg=name)
         elif not name.startswith("adam"):
             torch.testing.assert_close(shared[name], tensor, rtol=1e-3, atol=7e-4, msg=name)
