@@ -40,7 +40,7 @@ def train() -> None:
     "--sigma-cells", type=ScaleSigma(), multiple=True, help="Correlation of a scale of the latent, such as region=24."
 )
 @click.option("--kimg", type=_POSITIVE, default=200.0, show_default=True, help="Thousand images in all.")
-@click.option("--minutes", type=_POSITIVE, help="Stop after this time, the last snapshot included.")
+@click.option("--minutes", type=_POSITIVE, help="Stop after this time, less that of a snapshot.")
 @_setting("--batch", "batch", click.IntRange(1, 4096))
 @_setting("--lr", "lr", float)
 @_setting("--loss", "loss", click.Choice(LOSSES))

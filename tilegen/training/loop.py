@@ -29,7 +29,7 @@ class Schedule:
 
     Args:
         kimg: stop after this many thousand images in all.
-        minutes: stop after this many minutes of this call, the last snapshot included; None for no limit.
+        minutes: stop after this many minutes of this call, less what the last snapshot took; None for no limit.
         report_s: seconds between two lines of progress.
         snapshot_s: seconds between two snapshots; there is one at the end in any case.
         render_px: edge of the large render of each snapshot; 0 for none.

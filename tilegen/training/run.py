@@ -123,9 +123,8 @@ def run_training(  # noqa: PLR0913  the parts of one run
     with locked(folder):
         if start is not None:
             continue_run(start, folder, config)
-        state = _opened(
-            0, config, folder, device
-        )  # before the others start: only this process writes a new run's config
+        # Before the others start: only this process writes the config of a new run.
+        state = _opened(0, config, folder, device)
         dataset = PackedDataset.open(data, split="train")
         with _group(config, data, folder, device):
             train(Trainer(state, dataset), dataset, folder, schedule, score=score, report=report)
