@@ -61,6 +61,7 @@ PARTS = {
     "tilegen.tiling.lazy": Part(below=RENDERING, top=ARRAYS | names("dask rioxarray xarray")),
     "tilegen.tiling.preview": Part(below=RENDERING, top=ARRAYS | names("PIL rasterio zarr")),
     "tilegen.tiling.plan": Part(below=RENDERING, top=ARRAYS | names("psutil")),
+    "tilegen.tiling.cluster": Part(below=RENDERING, top=names("dask distributed")),
     "tilegen.tiling.schedule": Part(below=RENDERING, top=ARRAYS | names("dask distributed")),
     "tilegen.tiling.sinks.geo_keys": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
     "tilegen.tiling.sinks.tile_codec": Part(below=RENDERING, top=ARRAYS | names("imagecodecs")),

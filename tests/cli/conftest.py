@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from tilegen.cli.main import main
 from tilegen.testing.checkpoints import save_random_checkpoint
-from tilegen.tiling.schedule import cluster
+from tilegen.tiling.cluster import cluster
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,10 @@ from tilegen.testing.disks import fill
 from tilegen.testing.faults import ControlledSource, Controls
 from tilegen.testing.generators import CoordinateSource
 from tilegen.testing.sinks import address_pixels, write_product
+from tilegen.tiling.cluster import cluster
 from tilegen.tiling.plan import plan_render
 from tilegen.tiling.product import Product
-from tilegen.tiling.schedule import Progress, cluster, run_shards
+from tilegen.tiling.schedule import Progress, run_shards
 from tilegen.tiling.sinks import open_sink
 from tilegen.world import open_world
 
@@ -273,7 +274,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_a_run_to_resume(two_workers, s
 INTERRUPTED_AT_THE_START = """
 import os, signal, threading, time
 import psutil
-from tilegen.tiling.schedule import cluster
+from tilegen.tiling.cluster import cluster
 
 def interrupt():
     while not any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process().children()):

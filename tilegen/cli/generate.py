@@ -63,9 +63,10 @@ def generate(  # noqa: PLR0913  one argument per option
     Example:  tilegen generate world.tif --size 20000x20000
     """
     from tilegen.cli.progress import ProgressLine
+    from tilegen.tiling.cluster import cluster
     from tilegen.tiling.plan import check_budget, plan_render
     from tilegen.tiling.preview import checked_preview, save_preview
-    from tilegen.tiling.schedule import cluster, run_shards
+    from tilegen.tiling.schedule import run_shards
     from tilegen.tiling.sinks import open_sink
     from tilegen.world import open_world
 
