@@ -9,7 +9,7 @@ BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
 
 PREVIEW = $(basename $(OUT)).png
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-SOURCES = pyproject.toml setup.py constraints.txt
+SOURCES = pyproject.toml setup.py constraints.txt $(wildcard tilegen/native/*.cpp)
 
 .DEFAULT_GOAL := help
 .PHONY: help test lint demo bench clean debian-packages
@@ -17,7 +17,7 @@ SOURCES = pyproject.toml setup.py constraints.txt
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
-test: $(VENV)/.installed-dev debian-packages lint ## set up whatever is missing, then lint, type check and run the tests
+test: debian-packages $(VENV)/.installed-dev lint ## set up whatever is missing, then lint, type check and run the tests
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs GDAL's own tools, the independent reader and COG validator of the tests. Says so and goes on where it cannot.
+# Installs GDAL's own tools, the independent reader and COG validator of the tests, and a C++ compiler for the kernels of
+# the CPU engine. Says so and goes on where it cannot.
 set -euo pipefail
 
-packages=(gdal-bin python3-gdal)
+packages=(gdal-bin python3-gdal g++)
 
 skip() {
-    echo "GDAL's tools: $1; tests that need them are skipped."
+    echo "Debian packages: $1; tests that need them are skipped."
     exit 0
 }
 

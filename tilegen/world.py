@@ -23,6 +23,7 @@ from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.model.arithmetic import chosen_device, fixed_arithmetic
 from tilegen.model.checkpoint import Card, load_generator, read_card, resolve_checkpoint
+from tilegen.model.engine import chosen_engine, open_engine
 from tilegen.model.generator import Generator
 from tilegen.model.pixels import as_uint8
 from tilegen.tiling.product import Product
@@ -51,6 +52,7 @@ class WorldConfig:
         truncation_psi: 1 as trained; smaller is more typical and less varied.
         device: "cpu", "cuda" or "cuda:N".
         dtype: of the convolutions, "float32" or "bfloat16".
+        engine: "compiled" or "eager" (torch alone). They differ by rounding: one code value in float32.
 
     Raises:
         InputError: a value is out of range.
@@ -63,6 +65,7 @@ class WorldConfig:
     truncation_psi: float = 1.0
     device: str = "cpu"
     dtype: str = "float32"
+    engine: str = "eager"
 
     def __post_init__(self) -> None:
         for seed in (self.seed, *(seed for _, seed in self.scale_seeds)):
@@ -77,10 +80,12 @@ class WorldConfig:
 
         Raises:
             CheckpointError: the file at `model` is not the one this world was made with.
+        InputError: the engine is not there.
         """
         generator, card = load_generator(Path(self.model))
         if card.digest != self.digest:
             raise CheckpointError(f"{self.model} holds other weights than this world (digest {self.digest[:12]}...).")
+        chosen_engine(self.engine, self.device, generator.config)
         return TileGenerator(self, generator.to(self.device))
 
 
@@ -90,6 +95,7 @@ class TileGenerator:
     def __init__(self, config: WorldConfig, generator: Generator) -> None:
         self._config = config
         self._generator = generator
+        self._engine = open_engine(config.engine, generator, _DTYPES[config.dtype])
 
     @property
     def lattice(self) -> Lattice:
@@ -117,13 +123,13 @@ class TileGenerator:
         """Pixels of any window in one pass, off the lattice; equal to the tiles' but for rounding (1 code value)."""
         config = self._config
         with fixed_arithmetic(torch.device(config.device)):
-            image = self._generator(
+            inputs = self._generator.inputs(
                 (config.seed,),
                 window,
                 scale_seeds={name: (seed,) for name, seed in config.scale_seeds},
                 truncation_psi=config.truncation_psi,
-                dtype=_DTYPES[config.dtype],
             )
+            image = self._engine(inputs)
         return as_uint8(image[0]).cpu().numpy()
 
 
@@ -157,9 +163,15 @@ class World:
         self.georef.check_on_earth(window)
         return window
 
-    def read(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
-        """Pixels of any window, 1..255: the same bytes that a product of the same world holds there."""
-        return render_window(self.renderer, window)
+    def read(self, window: Window, *, whole_tiles: bool = True) -> UInt8[np.ndarray, "bands rows cols"]:
+        """Pixels of any window, 1..255: the same bytes that a product of the same world holds there.
+
+        Args:
+            window: of the world.
+            whole_tiles: False paints the window alone and in one pass: a fraction of the time and memory of the tiles
+                around a small one, for looking. A pixel in ten thousand may differ by one code value (float32).
+        """
+        return render_window(self.renderer, window) if whole_tiles else self.renderer.render_exact(window)
 
     def to_xarray(self, window: Window, *, chunk_px: int = 4 * TILE_PX) -> xr.DataArray:
         """`window` as a lazy, georeferenced DataArray (band, y, x); chunks are rendered when they are used."""
@@ -196,6 +208,7 @@ class World:
             "tile_px": TILE_PX,
             "device": torch.device(self.config.device).type,
             "dtype": self.config.dtype,
+            "engine": self.config.engine,
             "licence": about.get("licence"),
             "attribution": about.get("attribution"),
         }
@@ -211,6 +224,7 @@ def open_world(  # noqa: PLR0913  one argument per option
     truncation_psi: float = 1.0,
     device: str = "auto",
     dtype: str = "float32",
+    engine: str = "auto",
 ) -> World:
     """The endless image of one model and seed. Reads the checkpoint's card; weights are loaded on first use.
 
@@ -223,6 +237,7 @@ def open_world(  # noqa: PLR0913  one argument per option
         truncation_psi: 1 as trained; smaller is more typical and less varied.
         device: "auto" (CUDA if there is any), "cpu", "cuda" or "cuda:N".
         dtype: of the convolutions, "float32" or "bfloat16".
+        engine: "auto" (compiled if there is one for the device), "compiled" or "eager".
 
     Raises:
         InputError: a value cannot be used. CheckpointError: the checkpoint cannot.
@@ -231,14 +246,16 @@ def open_world(  # noqa: PLR0913  one argument per option
     card = read_card(path)
     scale_seeds = scale_seeds or {}
     card.architecture.prior.check_scales(scale_seeds)
+    device = chosen_device(device)
     config = WorldConfig(
         model=str(path.absolute()),
         digest=card.digest,
         seed=seed,
         scale_seeds=tuple(sorted(scale_seeds.items())),
         truncation_psi=truncation_psi,
-        device=chosen_device(device),
+        device=device,
         dtype=dtype,
+        engine=chosen_engine(engine, device, card.architecture),
     )
     if res is None:
         unit_m = GeoReference(crs=crs, res=1.0).unit_m

@@ -18,6 +18,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from tilegen.errors import InputError
+from tilegen.fields import kernels
 from tilegen.geometry.window import Window
 
 RNG_VERSION = "philox4x32-10/normal16/1"
@@ -30,6 +31,8 @@ _MASK32 = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _NUM_ROUNDS = 10
+
+_CPU = torch.device("cpu")
 
 Word = Int64[Tensor, "..."] | int
 
@@ -73,6 +76,7 @@ def check_seed(seed: int) -> int:
     return seed
 
 
+@functools.lru_cache(maxsize=4096)
 def derived_key(seed: int, stream: Stream, part: int, group: int = 0) -> tuple[int, int]:
     """The key of one stream of one seed: Philox of (stream, part, group, 0) under the seed as key.
 
@@ -87,7 +91,7 @@ def derived_key(seed: int, stream: Stream, part: int, group: int = 0) -> tuple[i
 
 
 @functools.cache
-def _normal_table(device: torch.device) -> Float32[Tensor, "65536"]:
+def normal_table(device: torch.device) -> Float32[Tensor, "65536"]:
     """Quantiles of N(0, 1) at the midpoints of 2**16 equal bins, scaled so that their variance is exactly 1."""
     inverse = NormalDist().inv_cdf
     upper = [inverse((i + 0.5) / 65536) for i in range(32768, 65536)]
@@ -101,7 +105,7 @@ def _normals(words: tuple[Word, Word, Word, Word], device: torch.device) -> Floa
     """Eight N(0, 1) values per Philox call: low then high half of each word."""
     halves = [half for word in words if isinstance(word, Tensor) for half in (word & 0xFFFF, word >> 16)]
     bits = torch.stack(halves, dim=-1)
-    return _normal_table(device)[bits]
+    return normal_table(device)[bits]
 
 
 def _split(values: Int64[Tensor, "*shape"]) -> tuple[Int64[Tensor, "*shape"], Int64[Tensor, "*shape"]]:
@@ -125,6 +129,24 @@ def normal_grid(
 
     Channels come eight to a Philox call, so that value = f(seed, stream, part, channel, row, col) costs an eighth.
     """
+    if not kernels.available(device):
+        return plain_normal_grid(seeds, stream, part, channels, window, device)
+    fields = [normal_vectors(seed, stream, part, channels, window) for seed in seeds]
+    return torch.stack(fields).movedim(-1, 1)[:, :channels]
+
+
+def normal_vectors(
+    seed: int, stream: Stream, part: int, channels: int, window: Window
+) -> Float32[Tensor, "rows cols padded_channels"]:
+    """`normal_grid` of one seed by the kernels, channels last and as many as whole calls give."""
+    keys = [derived_key(seed, stream, part, group) for group in range(-(-channels // NORMALS_PER_CALL))]
+    return kernels.vectors(normal_table(_CPU), window, keys)
+
+
+def plain_normal_grid(
+    seeds: Sequence[int], stream: Stream, part: int, channels: int, window: Window, device: torch.device
+) -> Float32[Tensor, "batch channels rows cols"]:
+    """`normal_grid` in torch: the twin of the kernels, and what other devices use."""
     groups = -(-channels // NORMALS_PER_CALL)
     rows = torch.arange(window.row0, window.row1, dtype=torch.int64, device=device)[:, None]
     cols = torch.arange(window.col0, window.col1, dtype=torch.int64, device=device)
@@ -137,6 +159,16 @@ def normal_plane(
     seeds: Sequence[int], stream: Stream, part: int, window: Window, device: torch.device
 ) -> Float32[Tensor, "batch 1 rows cols"]:
     """White N(0, 1) values of a single channel: eight neighbouring columns share one Philox call."""
+    if not kernels.available(device):
+        return plain_normal_plane(seeds, stream, part, window, device)
+    table = normal_table(_CPU)
+    return torch.stack([kernels.plane(table, window, derived_key(seed, stream, part)) for seed in seeds])[:, None]
+
+
+def plain_normal_plane(
+    seeds: Sequence[int], stream: Stream, part: int, window: Window, device: torch.device
+) -> Float32[Tensor, "batch 1 rows cols"]:
+    """`normal_plane` in torch: the twin of the kernel, and what other devices use."""
     first, last = window.col0 // NORMALS_PER_CALL, -(-window.col1 // NORMALS_PER_CALL)
     rows = torch.arange(window.row0, window.row1, dtype=torch.int64, device=device)[:, None]
     blocks = torch.arange(first, last, dtype=torch.int64, device=device)

@@ -12,7 +12,8 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from tilegen.errors import InputError
-from tilegen.fields.counter import Stream, check_seed, normal_grid
+from tilegen.fields import kernels
+from tilegen.fields.counter import Stream, check_seed, normal_grid, normal_vectors, plain_normal_grid
 from tilegen.fields.prior import SITES_PER_CELL, Prior, Scale
 from tilegen.geometry.window import Window
 
@@ -85,6 +86,31 @@ def _filtered(
     return total
 
 
+def plain_correlated(
+    seeds: Sequence[int], part: int, channels: int, kernel: Kernel, sites: Window, device: torch.device
+) -> Float32[Tensor, "batch channels rows cols"]:
+    """One scale of the latent at `sites` in torch: the twin of the kernels, and what other devices use."""
+    nodes = plain_normal_grid(seeds, Stream.LATENT, part, channels, kernel.nodes(sites), device)
+    along_cols = _filtered(nodes, kernel, sites.col0, sites.col1, dim=3)
+    return _filtered(along_cols, kernel, sites.row0, sites.row1, dim=2)
+
+
+def compiled_correlated(
+    seeds: Sequence[int], part: int, channels: int, kernel: Kernel, sites: Window, _: torch.device
+) -> Float32[Tensor, "batch channels rows cols"]:
+    """`plain_correlated` on the CPU, the same bits."""
+    weights, nodes = _weights(kernel), kernel.nodes(sites)
+    white = (normal_vectors(seed, Stream.LATENT, part, channels, nodes) for seed in seeds)
+    fields = [kernels.filtered(vectors, weights, sites) for vectors in white]
+    return torch.stack(fields).movedim(-1, 1)[:, :channels]
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(kernel: Kernel) -> Float32[Tensor, "phases taps"]:
+    with torch.inference_mode(False):
+        return torch.tensor(kernel.weights, dtype=torch.float32)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LatentField:
     """Endless grid of latent vectors z: value = f(seed, scale, channel, absolute site), nothing else.
@@ -120,10 +146,8 @@ class LatentField:
         if scale.sigma_cells is None:
             vector = normal_grid(seeds, Stream.LATENT, part, scale.channels, Window.from_size(1, 1), device)
             return vector.expand(-1, -1, *sites.shape)
-        kernel = scale_kernel(scale.sigma_cells)
-        nodes = normal_grid(seeds, Stream.LATENT, part, scale.channels, kernel.nodes(sites), device)
-        along_cols = _filtered(nodes, kernel, sites.col0, sites.col1, dim=3)
-        return _filtered(along_cols, kernel, sites.row0, sites.row1, dim=2)
+        correlated = compiled_correlated if kernels.available(device) else plain_correlated
+        return correlated(seeds, part, scale.channels, scale_kernel(scale.sigma_cells), sites, device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float32
@@ -18,6 +19,23 @@ from tilegen.model.synthesis import SynthesisNetwork, synthesis_layers
 
 _LIVE_BUFFERS = 6
 """Tensors of a layer's size that exist at once: input, style map, convolution, filter, demodulation, result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisInputs:
+    """What the synthesis network paints one window from.
+
+    Args:
+        w: one vector per site, the same for all layers.
+        content: the white latent of every cell.
+        noise: read by each layer.
+        plan: the window of every layer.
+    """
+
+    w: Float32[Tensor, "batch site_rows site_cols w_dim"]
+    content: Float32[Tensor, "batch c_content cell_rows cell_cols"]
+    noise: NoiseField
+    plan: HaloPlan
 
 
 class Generator(nn.Module):
@@ -59,19 +77,36 @@ class Generator(nn.Module):
         """The pixels of `window` in the worlds of `seeds`, nominally in [-1, 1]; a crop of the endless image.
 
         Args:
+            seeds, window, scale_seeds, truncation_psi: see `inputs`.
+            dtype: of the convolutions.
+        """
+        inputs = self.inputs(seeds, window, scale_seeds=scale_seeds, truncation_psi=truncation_psi)
+        return self.synthesis(self.for_all_layers(inputs.w), inputs.content, inputs.noise, inputs.plan, dtype)
+
+    def inputs(
+        self,
+        seeds: tuple[int, ...],
+        window: Window,
+        *,
+        scale_seeds: Mapping[str, tuple[int, ...]] | None = None,
+        truncation_psi: float = 1.0,
+    ) -> SynthesisInputs:
+        """What `window` is painted from.
+
+        Args:
             seeds: one per world.
             window: of the image.
             scale_seeds: seeds of single scales of the latent, by name, where they are not those of the world.
             truncation_psi: 1 as trained; smaller is more typical and less varied.
-            dtype: of the convolutions.
         """
         plan = self.plan(window)
         device = self.synthesis.const.device
         prior = self.config.prior
         z = LatentField(prior=prior, seeds=seeds, scale_seeds=scale_seeds or {}).read(plan["sites"], device)
         content = ContentField(channels=prior.content_channels, seeds=seeds).read(plan["content"], device)
-        ws = self.for_all_layers(self.mapping(z, truncation_psi))
-        return self.synthesis(ws, content, NoiseField(seeds=seeds), plan, dtype)
+        return SynthesisInputs(
+            w=self.mapping(z, truncation_psi), content=content, noise=NoiseField(seeds=seeds), plan=plan
+        )
 
     def for_all_layers(
         self, w: Float32[Tensor, "batch site_rows site_cols w_dim"]

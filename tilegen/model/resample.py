@@ -6,7 +6,7 @@ import functools
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from tilegen.geometry.footprint import site_footprint
@@ -53,19 +53,25 @@ def upsampled(x: Float[Tensor, "batch c rows cols"]) -> Float[Tensor, "batch c 2
     return full[..., 1 : 2 * rows - 1, 1 : 2 * cols - 1]
 
 
-@functools.lru_cache(maxsize=4096)
-def _site_matrix(
-    level: int, phase: int, count: int, num_sites: int, device: torch.device, dtype: torch.dtype
-) -> Float[Tensor, "count num_sites"]:
-    """Bilinear weights of `count` pixels over the sites they read; the first pixel has `phase` within its site.
+def site_positions(level: int, phase: int, count: int) -> tuple[Int64[Tensor, "count"], Float64[Tensor, "count"]]:
+    """The site before each of `count` pixels, from the first that they read, and the fraction of the way to the next.
 
-    All arithmetic is on small integers, so coordinates of any magnitude give the same weights.
+    `level` is 2 or more; the first pixel has `phase` within its site. All arithmetic is on small integers, so
+    coordinates of any magnitude give the same numbers.
     """
     footprint = site_footprint(level)
     first_site, _ = footprint.interval(phase, phase + 1)
     pixels = torch.arange(phase, phase + count) - footprint.before
     site = pixels.div(footprint.up, rounding_mode="floor") - first_site
-    fraction = (pixels % footprint.up + 0.5).double() / footprint.up
+    return site, (pixels % footprint.up + 0.5).double() / footprint.up
+
+
+@functools.lru_cache(maxsize=4096)
+def _site_matrix(
+    level: int, phase: int, count: int, num_sites: int, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "count num_sites"]:
+    """Bilinear weights of `count` pixels over the sites they read, see `site_positions`."""
+    site, fraction = site_positions(level, phase, count)
     with torch.inference_mode(False):
         matrix = torch.zeros(count, num_sites, dtype=torch.float64)
         rows = torch.arange(count)
