@@ -54,8 +54,11 @@ def fixed_arithmetic(device: torch.device) -> Iterator[None]:
         _PIN.leave()
 
 
-def chosen_device(device: str) -> str:
+def chosen_device(device: str, *, here: bool = True) -> str:
     """A device that is there: "auto" is CUDA if there is any; "cpu", "cuda" and "cuda:N" are themselves.
+
+    Args:
+        here: False for a device of other machines, which this one need not have.
 
     Raises:
         InputError: the device does not exist.
@@ -68,6 +71,6 @@ def chosen_device(device: str) -> str:
         kind = ""
     if kind not in {"cpu", "cuda"}:
         raise InputError(f"Unknown device {device!r}. Choose auto, cpu, cuda or cuda:N.")
-    if kind == "cuda" and not torch.cuda.is_available():
+    if here and kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"There is no CUDA device for --device {device}. Use --device cpu.")
     return device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,21 @@ def resolve_checkpoint(model: str) -> Path:
             f"No model {model!r}: give 'default', a .safetensors checkpoint, or the folder of a training run."
         )
     return path
+
+
+def checkpoint_here(model: str, digest: str) -> Path:
+    """Path on this machine of a checkpoint that another one has at `model`: the same, or that of the default weights.
+
+    Raises:
+        CheckpointError: there is no file, and the default weights have another digest.
+    """
+    path = Path(model)
+    if path.is_file():
+        return path
+    bundled = resolve_checkpoint("default")
+    if read_card(bundled).digest != digest:
+        raise CheckpointError(
+            f"{platform.node()} has no {path} (digest {digest[:12]}...). Put the checkpoint there too, or on a disk "
+            "that all workers share."
+        )
+    return bundled

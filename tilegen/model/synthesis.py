@@ -62,7 +62,7 @@ class SynthesisLayer(nn.Module):
         self.up = name.endswith("up")
         self.affine = Linear(w_dim, c_in, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(c_out, c_in, 3, 3))
-        self.noise_strength = nn.Parameter(torch.randn(c_out) * NOISE_STRENGTH_STD)
+        self.noise_strength = nn.Parameter(torch.normal(0.0, NOISE_STRENGTH_STD, (c_out,)))
         self.bias = nn.Parameter(torch.zeros(c_out))
 
     def forward(
