@@ -34,6 +34,7 @@ def bench(model: str, device: str, repeats: int) -> None:
     from tilegen.world import TILE_PX, open_world
 
     device = chosen_device(device)
+    open_world(model, device=device, engine="eager")  # what is wrong with the model is said once
     processor = torch.cuda.get_device_name(device) if device != "cpu" else torch.backends.cpu.get_cpu_capability()
     click.echo(f"{model} on {device} ({processor}), torch {torch.__version__}, one worker")
     click.echo(

@@ -31,7 +31,7 @@ class Linear(nn.Module):
         self, c_in: int, c_out: int, *, gain: float = 1.0, lr_mul: float = 1.0, bias_init: float = 0.0
     ) -> None:
         super().__init__()
-        # As products of tensors, these would load torch's compiler when a checkpoint is checked on the meta device: 2 s.
+        # Not a product: that loads torch's compiler (2 s) when a checkpoint is checked on the meta device.
         self.weight = nn.Parameter(torch.normal(0.0, 1 / lr_mul, (c_out, c_in)))
         self.bias = nn.Parameter(torch.full((c_out,), bias_init / lr_mul))
         self.weight_gain = gain * lr_mul / math.sqrt(c_in)
