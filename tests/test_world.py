@@ -1,5 +1,6 @@
 """Worlds: the front door of the library."""
 
+import dataclasses
 import pickle
 import subprocess
 import sys
@@ -178,6 +179,25 @@ def test_a_model_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     save_random_checkpoint(path, seed=1)
     with pytest.raises(CheckpointError, match="other weights than this world"):
         world.read(Window.from_size(1, 1))
+
+
+def test_a_machine_without_the_file_takes_the_default_weights_or_says_which_are_missing(tmp_path: Path) -> None:
+    """A worker of a cluster may have tilegen elsewhere; other weights than its own it must be given."""
+    config = open_world(device="cpu").config
+    elsewhere = dataclasses.replace(config, model=str(tmp_path / "elsewhere.safetensors"))
+    tile = Window.from_size(TILE_PX, TILE_PX)
+    np.testing.assert_array_equal(elsewhere.open().render_tile(tile), config.open().render_tile(tile))
+    save_random_checkpoint(path := tmp_path / "own.safetensors")
+    own = open_world(str(path), device="cpu").config
+    path.unlink()
+    with pytest.raises(CheckpointError, match=rf" has no {path} \(digest {own.digest[:12]}\.\.\.\)\. Put the check"):
+        own.open()
+
+
+def test_a_world_that_a_cluster_draws_may_want_what_is_not_here(model: Path) -> None:
+    assert open_world(str(model), device="cuda", drawn_here=False).config.device == "cuda"
+    with pytest.raises(InputError, match="Unknown device 'tpu'"):
+        open_world(str(model), device="tpu", drawn_here=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

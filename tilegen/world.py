@@ -22,7 +22,7 @@ from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.model.arithmetic import chosen_device, fixed_arithmetic
-from tilegen.model.checkpoint import Card, load_generator, read_card, resolve_checkpoint
+from tilegen.model.checkpoint import Card, checkpoint_here, load_generator, read_card, resolve_checkpoint
 from tilegen.model.engine import chosen_engine, open_engine
 from tilegen.model.generator import Generator
 from tilegen.model.pixels import as_uint8
@@ -79,10 +79,10 @@ class WorldConfig:
         """The renderer of this world. Implements `RendererSource`.
 
         Raises:
-            CheckpointError: the file at `model` is not the one this world was made with.
-        InputError: the engine is not there.
+            CheckpointError: the file at `model` is not the one this world was made with, or is not on this machine.
+            InputError: the engine is not there.
         """
-        generator, card = load_generator(Path(self.model))
+        generator, card = load_generator(checkpoint_here(self.model, self.digest))
         if card.digest != self.digest:
             raise CheckpointError(f"{self.model} holds other weights than this world (digest {self.digest[:12]}...).")
         chosen_engine(self.engine, self.device, generator.config)
@@ -225,6 +225,7 @@ def open_world(  # noqa: PLR0913  one argument per option
     device: str = "auto",
     dtype: str = "float32",
     engine: str = "auto",
+    drawn_here: bool = True,
 ) -> World:
     """The endless image of one model and seed. Reads the checkpoint's card; weights are loaded on first use.
 
@@ -238,6 +239,7 @@ def open_world(  # noqa: PLR0913  one argument per option
         device: "auto" (CUDA if there is any), "cpu", "cuda" or "cuda:N".
         dtype: of the convolutions, "float32" or "bfloat16".
         engine: "auto" (compiled if there is one for the device), "compiled" or "eager".
+        drawn_here: False if a cluster draws the world, on a device that this machine need not have.
 
     Raises:
         InputError: a value cannot be used. CheckpointError: the checkpoint cannot.
@@ -246,7 +248,7 @@ def open_world(  # noqa: PLR0913  one argument per option
     card = read_card(path)
     scale_seeds = scale_seeds or {}
     card.architecture.prior.check_scales(scale_seeds)
-    device = chosen_device(device)
+    device = chosen_device(device, here=drawn_here)
     config = WorldConfig(
         model=str(path.absolute()),
         digest=card.digest,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -59,7 +60,7 @@ def bench(model: str, device: str, repeats: int) -> None:
 
 def _tile_s(world: World, repeats: int) -> float:
     tiles = (world.renderer.lattice.tile(3, col) for col in range(repeats + 1))
-    return _median_s([lambda tile=tile: world.renderer.render_tile(tile) for tile in tiles])
+    return _median_s([partial(world.renderer.render_tile, tile) for tile in tiles])
 
 
 def _window_s(world: World, repeats: int) -> float:
@@ -67,7 +68,7 @@ def _window_s(world: World, repeats: int) -> float:
 
     # Far apart, at every phase of tiles and cells.
     places = (Window.from_size(_WINDOW_PX, _WINDOW_PX, row0=99991 * n, col0=-77773 * n) for n in range(repeats + 1))
-    return _median_s([lambda place=place: world.read(place, whole_tiles=False) for place in places])
+    return _median_s([partial(world.read, place, whole_tiles=False) for place in places])
 
 
 def _median_s(work: list[Callable[[], object]]) -> float:

@@ -1,8 +1,8 @@
-"""Progress on stderr: a line with rate and time to go, or a bar."""
+"""Progress on stderr: a bar on a terminal, a line now and then in a log, nothing when quiet."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -12,30 +12,81 @@ if TYPE_CHECKING:
 
     from tilegen.tiling.schedule import Progress
 
-_FIRST_S, _EVERY_TTY_S, _EVERY_LOG_S = 2.0, 0.5, 15.0
+_FIRST_S, _EVERY_S = 2.0, 15.0
+_EARLIER_COUNTS_S = 60.0
 
 
-class ProgressLine:
-    """Prints progress to stderr: one living line on a terminal, a line now and then in a log, nothing when quiet."""
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast a run is, over all shards that it finished; a run that resumes begins with the rate of before.
 
-    def __init__(self, total_px: int, *, quiet: bool) -> None:
-        self._total_px, self._quiet = total_px, quiet
-        self._tty = sys.stderr.isatty()
+    Args:
+        total_px: pixels of the product.
+        earlier_px_s: rate of the attempts before this one, pixels per second.
+        earlier_s: for how long they had it. At most a minute of it counts, as this attempt may have other workers.
+    """
+
+    total_px: int
+    earlier_px_s: float = 0.0
+    earlier_s: float = 0.0
+
+    def rate_px_s(self, progress: Progress) -> float:
+        """Pixels per second. Shards that were found done count for nothing."""
+        weight_s = min(self.earlier_s, _EARLIER_COUNTS_S)
+        fresh_px = self.total_px * (progress.done - progress.resumed) / progress.total
+        return (fresh_px + self.earlier_px_s * weight_s) / max(progress.seconds + weight_s, 1e-9)
+
+    def left_s(self, progress: Progress) -> float:
+        """Estimated seconds to go; infinite while no rate is known."""
+        left_px = self.total_px * (progress.total - progress.done) / progress.total
+        rate_px_s = self.rate_px_s(progress)
+        return left_px / rate_px_s if rate_px_s else float("inf")
+
+
+class RunProgress:
+    """Shows a run on stderr while its block lasts."""
+
+    def __init__(self, pace: Pace, *, quiet: bool) -> None:
+        self._pace, self._quiet = pace, quiet
         self._due_s = _FIRST_S
+        self._bar = _run_bar(quiet)
+
+    def __enter__(self) -> RunProgress:
+        if not self._bar.disable:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Report, if it is time to."""
+        """Move the bar, or print a line if it is time to."""
+        rate = f"{self._pace.rate_px_s(progress) / 1e6:.2f} Mpx/s"
+        if not self._bar.disable:
+            (task,) = self._bar.task_ids or [self._bar.add_task("shards", total=progress.total, rate=rate, left="")]
+            self._bar.update(task, completed=progress.done, rate=rate, left=self._left(progress))
         last = progress.done == progress.total
-        if self._quiet or (progress.seconds < self._due_s and not (last and progress.seconds > _FIRST_S)):
+        if self._quiet or progress.seconds < _FIRST_S or not (last or progress.seconds >= self._due_s):
             return
+        self._due_s = progress.seconds + _EVERY_S
+        if last or self._bar.disable:
+            left = f", {self._left(progress)}" if not last else ""
+            share = f"{progress.done / progress.total:4.0%}"
+            self.note(f"{progress.done}/{progress.total} shards  {share}  {rate}{left}")
+
+    def note(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        if self._bar.disable:
+            click.echo(line, err=True)
+        else:
+            self._bar.refresh()
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _left(self, progress: Progress) -> str:
         from tilegen.amounts import duration
 
-        self._due_s = progress.seconds + (_EVERY_TTY_S if self._tty else _EVERY_LOG_S)
-        fresh_share = (progress.done - progress.resumed) / progress.total
-        rate = self._total_px * fresh_share / progress.seconds / 1e6
-        left = "" if last or not fresh_share else f", {duration(progress.left_s)} to go"
-        line = f"{progress.done}/{progress.total} shards  {progress.done / progress.total:4.0%}  {rate:.2f} Mpx/s{left}"
-        click.echo(f"\r{line:<70}" if self._tty else line, err=True, nl=last or not self._tty)
+        left_s = self._pace.left_s(progress)
+        return f"{duration(left_s)} to go" if left_s < float("inf") else ""
 
 
 def terminal_bar(*columns: rich.progress.ProgressColumn) -> rich.progress.Progress:
@@ -45,3 +96,12 @@ def terminal_bar(*columns: rich.progress.ProgressColumn) -> rich.progress.Progre
 
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _run_bar(quiet: bool) -> rich.progress.Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
+
+    fields = (TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"))
+    bar = terminal_bar(MofNCompleteColumn(), TextColumn("shards"), BarColumn(), TaskProgressColumn(), *fields)
+    bar.disable = bar.disable or quiet
+    return bar

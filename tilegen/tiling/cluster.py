@@ -6,26 +6,34 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import dask
 import dask.config
+from dask.base import annotate
 from dask.utils import parse_timedelta
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 from distributed.comm.core import connect
 from distributed.utils import LoopRunner, silence_logging_cmgr
+from distributed.versions import VersionMismatchWarning
 
-from tilegen.errors import ScheduleError
+from tilegen.errors import InputError, ScheduleError
+from tilegen.tiling.performance import check_bokeh, check_bokeh_of_scheduler, performance_page
+from tilegen.tiling.workers import GPU, check_workers, gpu_workers
 
 _LONGEST_CONNECT_S = 15.0
 _LONGEST_QUOTE = 200
+_NOBODY_HINT = "Start one with `dask scheduler`, or leave --scheduler out to use this machine."
+_TLS_HINT = "Is one there, and do Dask's settings name its authority and a certificate it trusts? See docs/clusters.md."
 _LOG_LEVEL = logging.CRITICAL  # what a user must know is raised; the rest are Dask's own affairs, with tracebacks
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-_WORKER_ENVIRONMENT = {
+WORKER_ENVIRONMENT = {
     # One thread per process: more processes scale better than more threads, and the bytes do not depend on either.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -36,43 +44,93 @@ _WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
+"""Of every worker process, from its start. What starts workers elsewhere should set it too: they are faster with it."""
 
 
-def cluster(scheduler: str | None, num_workers: int) -> AbstractContextManager[Client]:
+def cluster(
+    scheduler: str | None,
+    num_workers: int,
+    *,
+    device: str = "cpu",
+    processes: bool = True,
+    dashboard: bool = False,
+    page: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> AbstractContextManager[Client]:
     """The cluster at the address `scheduler`, or if that is None one of `num_workers` processes on this machine.
 
+    Args:
+        device: of the world that is to be drawn. A world on CUDA goes to workers with the resource GPU alone.
+        processes: False has local workers be threads of this process: for a job that is done before processes have
+            started.
+        dashboard: tell where Dask's dashboard is; that of a local cluster is opened, for this machine alone.
+        page: where to write Dask's performance report.
+        tell: is given one line for the dashboard, and one for versions that differ without harm.
+
     Raises:
-        ScheduleError: nobody answers at the address, or it has no workers. Asked at once, before anything is written.
+        ScheduleError: nobody answers at the address, or it has no workers, or they do not fit. Asked at once, before
+            anything is written.
+        InputError: bokeh, which Dask draws with, is not installed.
     """
+    if page is not None:
+        check_bokeh("--performance-report")
+    if scheduler is None and dashboard:
+        check_bokeh("--dashboard")
     if scheduler is None:
-        return _local_cluster(num_workers)
-    with _remote_cluster(scheduler):
-        return _remote_cluster(scheduler)
+        return _local_cluster(num_workers, processes=processes, dashboard=dashboard, page=page, tell=tell)
+    with _remote_cluster(scheduler) as client:
+        check_workers(client, device=device, tell=tell)
+        if page is not None:
+            check_bokeh_of_scheduler(client)
+        if dashboard:
+            _tell_of_dashboard(client, tell)
+    return _remote_cluster(scheduler, device=device, page=page)
+
+
+def device_on(scheduler: str, device: str) -> str:
+    """Where the cluster at an address draws a world: "auto" is CUDA if any worker has the resource GPU.
+
+    Raises:
+        InputError: no such device, or one GPU of many, which is for the cluster to choose.
+        ScheduleError: nobody answers at the address, or it has no workers.
+    """
+    if device not in {"auto", "cpu", "cuda"}:
+        raise InputError(f"--device {device} does not go with --scheduler. Choose auto, cpu or cuda.")
+    if device != "auto":
+        return device
+    with _remote_cluster(scheduler) as client:
+        return "cuda" if gpu_workers(client) else "cpu"
 
 
 @contextmanager
-def _local_cluster(num_workers: int) -> Iterator[Client]:
-    """Single-threaded worker processes, stopped at the end.
+def _local_cluster(
+    num_workers: int, *, processes: bool, dashboard: bool, page: Path | None, tell: Callable[[str], None]
+) -> Iterator[Client]:
+    """Single-threaded workers, stopped at the end.
 
     Raises:
         ScheduleError: they do not start.
     """
     try:
         # The allocator reads its environment when a process starts: Dask's `env` would come too late.
-        with _signals_later(), dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}):
+        with _signals_later(), dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
             local = LocalCluster(
                 n_workers=num_workers,
                 threads_per_worker=1,
-                processes=True,
-                # No dashboard; what else the scheduler serves over HTTP stays on this machine, at a port nobody needs.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                processes=processes,
+                # What the scheduler serves over HTTP stays on this machine, at a port nobody needs.
+                scheduler_kwargs={"dashboard": dashboard, "dashboard_address": "127.0.0.1:0"},
                 silence_logs=_LOG_LEVEL,
+                security=Security(require_encryption=False),  # whatever clusters of several machines are told
             )
             client = Client(local)
     except (OSError, RuntimeError) as error:
         raise ScheduleError(f"Cannot start {num_workers} local workers: {in_one_line(error)}. Try fewer.") from None
     try:
-        yield client
+        if dashboard:
+            _tell_of_dashboard(client, tell)
+        with _described(client, page):
+            yield client
     finally:
         with _signals_later():
             client.close()
@@ -80,35 +138,54 @@ def _local_cluster(num_workers: int) -> Iterator[Client]:
 
 
 @contextmanager
-def _remote_cluster(address: str) -> Iterator[Client]:
-    """A cluster that somebody else started, left running at the end.
+def _remote_cluster(address: str, *, device: str = "cpu", page: Path | None = None) -> Iterator[Client]:
+    """A cluster that somebody else started, left running at the end. What is submitted inside goes where it can run.
 
     Raises:
         ScheduleError: nobody answers there, or it has no workers.
     """
-    with silence_logging_cmgr(_LOG_LEVEL):
-        loop = LoopRunner()
-        try:
+    resources = {"resources": {GPU: 1}} if device.startswith("cuda") else {}
+    with silence_logging_cmgr(_LOG_LEVEL), _connected(address) as client:
+        if not client.nthreads():
+            raise ScheduleError(f"The Dask scheduler at {address} has no workers. Start some with `dask worker`.")
+        with annotate(**resources), _described(client, page):
+            yield client
+
+
+def _described(client: Client, page: Path | None) -> AbstractContextManager[None]:
+    return nullcontext() if page is None else performance_page(client, page)
+
+
+def _connected(address: str) -> Client:
+    """A client of the scheduler at `address`.
+
+    Raises:
+        ScheduleError: nobody answers there, or not in confidence.
+    """
+    loop = LoopRunner()
+    try:
+        # Dask tells of versions that differ in a table of its own; `check_workers` says what matters of it.
+        with warnings.catch_warnings(action="ignore", category=VersionMismatchWarning):
             loop.start()
             loop.run_sync(_knock, address)
-            client = Client(address, timeout=_connect_s())
-        except (OSError, ValueError, TypeError, MemoryError) as error:
-            raise ScheduleError(
-                f"No Dask scheduler answers at {address!r} ({in_one_line(error)}). Start one with `dask scheduler`, "
-                "or leave --scheduler out to use this machine."
-            ) from None
-        finally:
-            loop.stop()
-        with client:
-            if not client.nthreads():
-                raise ScheduleError(f"The Dask scheduler at {address} has no workers. Start some with `dask worker`.")
-            yield client
+            return Client(address, timeout=_connect_s())
+    except (OSError, ValueError, TypeError, MemoryError) as error:
+        hint = _TLS_HINT if address.startswith("tls://") else _NOBODY_HINT
+        raise ScheduleError(f"No Dask scheduler answers at {address!r} ({in_one_line(error)}). {hint}") from None
+    finally:
+        loop.stop()
+
+
+def _tell_of_dashboard(client: Client, tell: Callable[[str], None]) -> None:
+    if "dashboard" in client.scheduler_info(n_workers=-1)["services"]:
+        tell(f"Dashboard: {client.dashboard_link}")
 
 
 async def _knock(address: str) -> None:
     """Raise unless something at `address` answers as Dask does. Clients themselves would wait for that for ever."""
     seconds = _connect_s()
-    comm = await asyncio.wait_for(connect(address, timeout=seconds), seconds + 1)
+    encryption = Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=seconds, **encryption), seconds + 1)
     await comm.close()
 
 
