@@ -39,6 +39,7 @@ WORDS = names("tilegen.errors tilegen.amounts tilegen.atomic tilegen.bands tileg
 DATA = WORDS | names("tilegen.data")
 MAKERS = DATA | names("tilegen.fields tilegen.model")
 RENDERING = WORDS | names("tilegen.tiling")
+SERVING = RENDERING | names("tilegen.server")
 EVERYTHING = MAKERS | RENDERING | names("tilegen.metrics tilegen.training tilegen.world tilegen.weights tilegen")
 ARRAYS = names("numpy jaxtyping")
 TENSORS = ARRAYS | names("torch")
@@ -62,6 +63,7 @@ PARTS = {
     ),
     "tilegen.tiling": Part(below=RENDERING, top=ARRAYS),
     "tilegen.tiling.lazy": Part(below=RENDERING, top=ARRAYS | names("dask rioxarray xarray")),
+    "tilegen.tiling.finished": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
     "tilegen.tiling.preview": Part(below=RENDERING, top=ARRAYS | names("PIL rasterio zarr")),
     "tilegen.tiling.verify": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
     "tilegen.tiling.plan": Part(below=RENDERING, top=ARRAYS | names("psutil")),
@@ -73,7 +75,9 @@ PARTS = {
     "tilegen.tiling.task": Part(below=RENDERING, top=names("distributed")),
     "tilegen.tiling.sinks.geo_keys": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
     "tilegen.tiling.sinks.tile_codec": Part(below=RENDERING, top=ARRAYS | names("imagecodecs")),
-    "tilegen.tiling.sinks.zarr": Part(below=RENDERING, top=ARRAYS | names("zarr")),
+    "tilegen.tiling.sinks.remote": Part(below=RENDERING, top=ARRAYS | names("botocore obstore zarr")),
+    "tilegen.tiling.sinks.zarr": Part(below=RENDERING, top=ARRAYS),
+    "tilegen.tiling.sinks.zarr_layout": Part(below=RENDERING, top=ARRAYS | names("zarr")),
     "tilegen.tiling.sinks.zarr_attributes": Part(below=RENDERING, top=ARRAYS | names("affine pyproj")),
     # 1 data: imagery to one packed file; reading that file needs no GDAL
     "tilegen.data": Part(below=DATA, top=TENSORS | names("safetensors")),
@@ -100,14 +104,23 @@ PARTS = {
     # 3 the joint
     "tilegen.world": Part(below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS, late=names("xarray")),
     "tilegen.__main__": Part(below=names("tilegen.cli")),
+    # 4 edges: a server, which a command loads when it runs
+    "tilegen.server": Part(below=SERVING, top=ARRAYS | names("morecantile starlette")),
+    "tilegen.server.download": Part(below=SERVING, top=ARRAYS | names("rasterio")),
+    "tilegen.server.encoding": Part(below=SERVING, top=ARRAYS | names("PIL")),
+    "tilegen.server.grid": Part(below=SERVING, top=names("affine morecantile pyproj")),
+    "tilegen.server.mercator": Part(below=SERVING, top=ARRAYS | names("affine morecantile pyproj rasterio")),
+    "tilegen.server.products": Part(below=SERVING, top=ARRAYS | names("rasterio zarr")),
+    "tilegen.server.run": Part(below=SERVING, top=names("starlette uvicorn")),
+    "tilegen.server.worlds": Part(below=EVERYTHING | SERVING, top=ARRAYS),
     # 4 edges: light at the top, anything inside a command
     "tilegen.cli": Part(
-        below=EVERYTHING,
+        below=EVERYTHING | SERVING,
         top=names("click rich"),
         late=names("dask distributed numpy PIL rasterio torch xarray zarr"),
     ),
     # beside: fakes and strategies for tests, and the default weights
-    "tilegen.testing": Part(below=MAKERS | RENDERING, top=TENSORS | names("hypothesis pytest rasterio safetensors")),
+    "tilegen.testing": Part(below=MAKERS | SERVING, top=TENSORS | names("hypothesis pytest rasterio safetensors")),
     "tilegen.weights": Part(),
 }
 

@@ -9,11 +9,19 @@ from typing import Any
 import click
 
 
+class Place(click.Path):
+    """A path that exists, or the URL of a product, which is not looked at."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or the URL as it is."""
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
 @click.command()
-@click.argument("path", type=click.Path(exists=True, path_type=Path), default=None, required=False)
+@click.argument("path", type=Place(exists=True, path_type=Path), default=None, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and every chip of a dataset.")
-def info(path: Path | None, as_json: bool) -> None:
-    """Describe PATH: a product (.tif, .zarr), a checkpoint, a training run or a dataset.
+def info(path: Path | str | None, as_json: bool) -> None:
+    """Describe PATH: a product (.tif, .zarr, also at s3://…), a checkpoint, a training run or a dataset.
 
     Without PATH: the default model.
 
@@ -26,7 +34,7 @@ def info(path: Path | None, as_json: bool) -> None:
         click.echo("\n".join(_lines(described)))
 
 
-def _describe(path: Path | None, *, in_full: bool) -> dict[str, Any]:
+def _describe(path: Path | str | None, *, in_full: bool) -> dict[str, Any]:
     from tilegen.config import to_dict
     from tilegen.data.packed import is_packed
     from tilegen.errors import InputError
@@ -34,6 +42,10 @@ def _describe(path: Path | None, *, in_full: bool) -> dict[str, Any]:
 
     if path is None:
         return to_dict(read_card(resolve_checkpoint("default")))
+    if isinstance(path, str):
+        from tilegen.tiling.preview import describe_product
+
+        return describe_product(path)
     if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path} is neither a file nor a folder.")
     if path.is_dir() and (path / RUN_CHECKPOINT).is_file():

@@ -15,10 +15,13 @@ from tilegen.errors import TilegenError
 
 _COMMANDS = {
     "generate": "Render a world to GeoTIFF or Zarr.",
+    "verify": "Compare a product with its world.",
+    "serve": "Show a world or a product on a web map.",
     "info": "Describe a product, a checkpoint or a dataset.",
     "data": "Download and pack real imagery for training.",
     "train": "Learn a generator from real imagery.",
     "evaluate": "Judge a generator against real imagery.",
+    "bench": "Measure how fast this machine draws.",
 }
 
 

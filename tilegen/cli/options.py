@@ -29,6 +29,22 @@ class Limit(click.FloatRange):
         return number
 
 
+class Seconds(click.FloatRange):
+    """A time to wait, more than none; infinite is for ever."""
+
+    name = "SECONDS"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{number} is not a number of seconds.", param, ctx)
+        return number
+
+
 class Size(click.ParamType[tuple[int, int]]):
     """WIDTHxHEIGHT in pixels, such as 20000x20000, to (height, width)."""
 

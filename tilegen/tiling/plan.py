@@ -96,31 +96,37 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
     )
 
 
-def check_budget(plan: RenderPlan, target: Path, num_workers: int) -> None:
+def check_budget(plan: RenderPlan, target: Path | None, num_workers: int) -> None:
     """Refuse what cannot fit, before anything is written.
 
     Args:
-        target: path of the product; what an interrupted run has left there counts as space that is free.
+        target: path of the product; what an interrupted run has left there counts as space that is free. None if it is
+            on no disk of this machine.
         num_workers: workers on this machine.
 
     Raises:
         OutputError: the folder of `target` does not exist.
         BudgetError: too little disk there, or too little memory for the workers.
     """
-    folder = target.absolute().parent
+    if target is not None:
+        _check_disk(plan, target.absolute())
+    needed_bytes, memory_bytes = plan.worker_bytes * num_workers, psutil.virtual_memory().available
+    if needed_bytes > memory_bytes:
+        raise BudgetError(
+            f"{num_workers} workers need about {amount(needed_bytes)} of memory, {amount(memory_bytes)} are free. "
+            "Use fewer --workers or a smaller --shard."
+        )
+
+
+def _check_disk(plan: RenderPlan, target: Path) -> None:
+    folder = target.parent
     if not folder.is_dir():
         raise OutputError(f"The folder {folder} does not exist. Create it, or give another path.")
-    unfinished = Partial(target=target.absolute(), product=plan.product, options={}).folder
+    unfinished = Partial(target=target, product=plan.product, options={}).folder
     written_bytes = sum(path.lstat().st_size for path in unfinished.rglob("*"))
     free_bytes = shutil.disk_usage(folder).free + written_bytes
     if plan.disk_bytes > free_bytes:
         raise BudgetError(
             f"The product needs about {amount(plan.disk_bytes)} of disk, {folder} has {amount(free_bytes)}. "
             "Ask for a smaller --size or write to another disk."
-        )
-    needed_bytes, memory_bytes = plan.worker_bytes * num_workers, psutil.virtual_memory().available
-    if needed_bytes > memory_bytes:
-        raise BudgetError(
-            f"{num_workers} workers need about {amount(needed_bytes)} of memory, {amount(memory_bytes)} are free. "
-            "Use fewer --workers or a smaller --shard."
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import zarr
 from jaxtyping import UInt8
 from PIL import Image
@@ -16,6 +16,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
+from tilegen.tiling.finished import opened_store, opened_tiff
+from tilegen.tiling.sinks.remote.address import is_url
 from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME, group_name
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -48,52 +50,62 @@ def _is_png(path: Path) -> bool:
         return file.read(len(_PNG_MAGIC)) == _PNG_MAGIC
 
 
-def save_preview(product: Path, png: Path) -> None:
+def save_preview(product: Path | str, png: Path) -> None:
     """Write the first three bands of `product` as a PNG of at most `PREVIEW_PX` pixels a side.
 
+    Args:
+        product: on a disk, or s3://BUCKET/NAME.
+        png: on a disk.
+
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or the product not be read.
     """
-    pixels = _reduced_tiff(product) if product.suffix.lower() != ".zarr" else _reduced_zarr(product)
+    is_zarr = os.fspath(product).lower().endswith(".zarr")
+    pixels = _reduced_zarr(product) if is_zarr else _reduced_tiff(product)
     bands = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, axis=0)
     with new_file(png) as file:
         Image.fromarray(np.ascontiguousarray(bands.transpose(1, 2, 0))).save(file, "PNG")
 
 
-def _reduced_tiff(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
-    with rasterio.open(path, driver="GTiff") as tiff:
+def _reduced_tiff(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
+    with opened_tiff(product) as tiff:
         factor = max(1, -(-max(tiff.shape) // PREVIEW_PX))
         shape = (tiff.count, -(-tiff.height // factor), -(-tiff.width // factor))
         pixels: np.ndarray = tiff.read(out_shape=shape, resampling=Resampling.average)
         return pixels
 
 
-def _reduced_zarr(path: Path) -> UInt8[np.ndarray, "bands rows cols"]:
+def _reduced_zarr(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
     """The largest level that is small enough; if none is, every n-th pixel of the smallest."""
-    group, level = zarr.open_group(path, mode="r"), 0
-    image = zarr.open_array(path, path=IMAGE_NAME, mode="r")
-    while max(image.shape[1:]) > PREVIEW_PX and group_name(level + 1) in group:
-        level += 1
-        image = zarr.open_array(path, path=f"{group_name(level)}/{IMAGE_NAME}", mode="r")
-    step = -(-max(image.shape[1:]) // PREVIEW_PX)
-    return np.asarray(image[:, ::step, ::step])
+    with opened_store(product) as store:
+        group, level = zarr.open_group(store, mode="r"), 0
+        image = zarr.open_array(store, path=IMAGE_NAME, mode="r")
+        while max(image.shape[1:]) > PREVIEW_PX and group_name(level + 1) in group:
+            level += 1
+            image = zarr.open_array(store, path=f"{group_name(level)}/{IMAGE_NAME}", mode="r")
+        step = -(-max(image.shape[1:]) // PREVIEW_PX)
+        return np.asarray(image[:, ::step, ::step])
 
 
-def describe_product(path: Path) -> dict[str, Any]:
+def describe_product(product: Path | str) -> dict[str, Any]:
     """Size, CRS, levels and provenance of a GeoTIFF or a Zarr store, JSON-serialisable.
 
+    Args:
+        product: on a disk, or s3://BUCKET/NAME.
+
     Raises:
-        InputError: it is neither.
+        InputError: it is neither. OutputError: the object store refuses.
     """
-    return _describe_zarr(path) if path.is_dir() else _describe_tiff(path)
+    is_store = os.fspath(product).lower().endswith(".zarr") if is_url(product) else Path(product).is_dir()
+    return _describe_zarr(product) if is_store else _describe_tiff(product)
 
 
-def _describe_tiff(path: Path) -> dict[str, Any]:
+def _describe_tiff(path: Path | str) -> dict[str, Any]:
     try:
         # An image without a place is described, too, and as such.
         with (
             warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            rasterio.open(path, driver="GTiff") as tiff,
+            opened_tiff(path) as tiff,
         ):
             tags = {name: value for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
             return {
@@ -112,20 +124,20 @@ def _describe_tiff(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a product that tilegen can describe.") from None
 
 
-def _describe_zarr(path: Path) -> dict[str, Any]:
-    try:
-        group = zarr.open_group(path, mode="r")
-        image = zarr.open_array(path, path="image", mode="r")
-        bands, rows, cols = image.shape
-    except (KeyError, ValueError, TypeError, RecursionError, OSError):
-        raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
-    attributes = dict(group.attrs)
-    return {
-        "format": f"Zarr v{group.metadata.zarr_format}",
-        "size": f"{cols}x{rows}",
-        "num_bands": bands,
-        "chunks": list(image.chunks),
-        "shards": None if image.shards is None else list(image.shards),
-        "levels": [name for name in sorted(group.group_keys()) if name.startswith("ovr_")],
-        "attributes": attributes,
-    }
+def _describe_zarr(path: Path | str) -> dict[str, Any]:
+    with opened_store(path) as store:
+        try:
+            group = zarr.open_group(store, mode="r")
+            image = zarr.open_array(store, path=IMAGE_NAME, mode="r")
+            bands, rows, cols = image.shape
+        except (KeyError, ValueError, TypeError, RecursionError, OSError):
+            raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
+        return {
+            "format": f"Zarr v{group.metadata.zarr_format}",
+            "size": f"{cols}x{rows}",
+            "num_bands": bands,
+            "chunks": list(image.chunks),
+            "shards": None if image.shards is None else list(image.shards),
+            "levels": [name for name in sorted(group.group_keys()) if name.startswith("ovr_")],
+            "attributes": dict(group.attrs),
+        }

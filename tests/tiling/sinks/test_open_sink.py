@@ -24,9 +24,17 @@ def test_a_relative_path_is_meant_for_workers_in_other_folders_too():
     assert open_sink("x.tif", address_product(20, 20)).path.is_absolute()
 
 
-@pytest.mark.parametrize("name", ["x.png", "x", "x.zarr.zip", "s3://bucket/x.zarr"])
+@pytest.mark.parametrize(("name", "kind"), [("x.tif", "RemoteCogSink"), ("in/x.ZARR/", "RemoteZarrSink")])
+def test_an_address_of_an_object_store_is_one(name, kind):
+    sink = open_sink(f"s3://bucket/{name}", address_product(20, 20))
+    assert type(sink).__name__ == kind
+    assert isinstance(sink, Sink)
+    assert pickle.loads(pickle.dumps(sink)) == sink
+
+
+@pytest.mark.parametrize("name", ["x.png", "x", "x.zarr.zip", "gs://bucket/x.zarr", "s3://bucket/x.png"])
 def test_anything_else_is_refused_with_what_is_possible(name):
-    with pytest.raises(InputError, match=r"Give a"):
+    with pytest.raises(InputError, match=r"Give (a|s3)"):
         open_sink(name, address_product(20, 20))
 
 
@@ -42,6 +50,7 @@ def test_a_sink_travels_to_workers(tmp_path, name):
 
 
 def test_choosing_loads_no_format():
-    code = "import sys, tilegen.tiling.sinks; print({'zarr', 'rasterio', 'imagecodecs'} & set(sys.modules))"
+    heavy = {"zarr", "rasterio", "imagecodecs", "obstore", "botocore"}
+    code = f"import sys, tilegen.tiling.sinks; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -90,13 +90,16 @@ def test_xarray_and_rioxarray_see_pixels_crs_and_transform_of_every_level(writte
             assert image.attrs["long_name"] == ["red", "green", "blue"]
 
 
-def test_plain_xarray_masks_nodata(sink, product):
+def test_plain_xarray_sees_the_bytes_and_what_is_nodata(sink, product):
+    """GDAL takes nodata from the fill value, rioxarray from an attribute; CF's would make all pixels float32."""
     pixels = address_pixels(product.extent)
     pixels[:, :70, :70] = 0
     write_product(sink, pixels)
     with xr.open_zarr(sink.path, chunks=None) as dataset:
-        np.testing.assert_array_equal(np.isnan(dataset.image), pixels == 0)
-        assert dataset.image.rio.encoded_nodata == 0
+        assert dataset.image.dtype == np.uint8
+        np.testing.assert_array_equal(dataset.image, pixels)
+        assert dataset.image.rio.nodata == 0
+    assert zarr.open_array(sink.path, path="image", mode="r").fill_value == 0
 
 
 def test_the_root_says_where_it_came_from_and_that_it_is_synthetic(written):

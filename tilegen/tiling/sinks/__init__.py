@@ -8,18 +8,22 @@ from pathlib import Path
 from tilegen.errors import InputError
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.protocol import Sink
+from tilegen.tiling.sinks.remote.address import Address, is_url
 
 
 def open_sink(path: str | os.PathLike[str], product: Product) -> Sink:
     """The sink that writes `product` to `path`: a COG for .tif and .tiff, a Zarr store for .zarr.
 
-    Nothing is touched before `begin`. The path is made absolute, since workers may run in other folders.
+    Nothing is touched before `begin`. A path of a disk is made absolute, since workers may run in other folders.
+
+    Args:
+        path: of a disk, or s3://BUCKET/NAME.
 
     Raises:
-        InputError: the suffix is none of these, or the path is a URL.
+        InputError: the suffix is none of these, or the address is none of S3.
     """
-    if "://" in os.fspath(path):
-        raise InputError(f"{path} is a URL; tilegen writes to mounted disks. Give a path, and upload the product.")
+    if is_url(path):
+        return _open_remote_sink(Address.parse(os.fspath(path)), product)
     target = Path(path).absolute()
     match target.suffix.lower():
         case ".tif" | ".tiff":
@@ -32,3 +36,29 @@ def open_sink(path: str | os.PathLike[str], product: Product) -> Sink:
             return ZarrSink(path=target, product=product)
         case suffix:
             raise InputError(f"{path} ends in {suffix!r}. Give a name that ends in .tif, .tiff or .zarr.")
+
+
+def _open_remote_sink(address: Address, product: Product) -> Sink:
+    match address.suffix.lower():
+        case ".tif" | ".tiff":
+            from tilegen.tiling.sinks.remote.cog import RemoteCogSink
+
+            return RemoteCogSink(address=address, product=product)
+        case ".zarr":
+            from tilegen.tiling.sinks.remote.zarr import RemoteZarrSink
+
+            return RemoteZarrSink(address=address, product=product)
+        case suffix:
+            raise InputError(f"{address} ends in {suffix!r}. Give a name that ends in .tif, .tiff or .zarr.")
+
+
+def require_unfinished(path: str | os.PathLike[str]) -> None:
+    """Raises OutputError unless a run was begun at `path` and did not finish; which one, `Sink.begin` asks."""
+    if is_url(path):
+        from tilegen.tiling.sinks.remote.partial import require_remote_unfinished
+
+        require_remote_unfinished(Address.parse(os.fspath(path)))
+    else:
+        from tilegen.tiling.sinks import partial
+
+        partial.require_unfinished(Path(path).absolute())

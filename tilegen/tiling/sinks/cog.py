@@ -20,7 +20,7 @@ from tilegen.tiling.sinks.tile_codec import Compression
 
 _ASSEMBLED_NAME = "assembled.tif"
 _LARGEST_SIDE_PX = (1 << 31) - 1  # GDAL counts rows and columns in signed 32 bits
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +46,21 @@ class CogSink:
         return 2
 
     def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
-        """Claim the folder of parts. Returns the shards whose parts are complete. See `Sink.begin`."""
-        if max(self.product.extent.shape) > _LARGEST_SIDE_PX:
-            raise OutputError(f"A GeoTIFF has at most {_LARGEST_SIDE_PX} pixels a side. Write .zarr instead.")
+        """Claim the folder of parts. Returns the shards whose parts are intact. See `Sink.begin`."""
+        require_expressible(self.product)
         self._require_free_target(overwrite=overwrite)
-        geo_fields(self.product)  # refuses a CRS that GeoTIFF cannot express, before anything is rendered
         self._partial.claim(overwrite=overwrite)
         with explained(self._partial.folder):
-            return self._parts.finished()
+            return self._parts.settle()
 
     def write(self, shard: tuple[int, int], pixels: UInt8[np.ndarray, "bands rows cols"]) -> None:
         """Write the part of one shard. See `Sink.write`."""
         self._partial.require()
         self._parts.write_shard(shard, pixels)
+
+    def has(self, shard: tuple[int, int]) -> bool:
+        """Whether the part of a shard is there. See `Recalls.has`."""
+        return self._parts.shard(shard) is not None
 
     def finish(self) -> None:
         """Join the parts and move the product to its path. See `Sink.finish`."""
@@ -85,7 +87,7 @@ class CogSink:
         if self.path.is_symlink() or not self.path.is_file():
             raise OutputError(f"{self.path} is not a file. It will not be overwritten; give another name.")
         with explained(self.path), self.path.open("rb") as file:
-            if file.read(4) not in _TIFF_MAGIC:
+            if file.read(4) not in TIFF_MAGIC:
                 raise OutputError(f"{self.path} is not a GeoTIFF. It will not be overwritten; give another name.")
 
     @property
@@ -99,3 +101,14 @@ class CogSink:
     @property
     def _parts(self) -> PartFolder:
         return PartFolder(folder=self._partial.folder, product=self.product, compression=self.compression)
+
+
+def require_expressible(product: Product) -> None:
+    """Pass if a GeoTIFF can hold the product; asked before anything is rendered.
+
+    Raises:
+        OutputError: it is too large, or GeoTIFF has no words for its CRS.
+    """
+    if max(product.extent.shape) > _LARGEST_SIDE_PX:
+        raise OutputError(f"A GeoTIFF has at most {_LARGEST_SIDE_PX} pixels a side. Write .zarr instead.")
+    geo_fields(product)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,26 +30,52 @@ LevelSizes = list[UInt32[np.ndarray, "_ _"]]
 LevelOffsets = list[UInt64[np.ndarray, "_ _"]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """Where everything stands in a COG.
+
+    Args:
+        header: all before the tiles.
+        offsets: where the frame of each tile starts, per level.
+        num_bytes: size of the file.
+    """
+
+    header: bytes
+    offsets: LevelOffsets
+    num_bytes: int
+
+    @classmethod
+    def of(cls, parts: PartFolder) -> Assembly:
+        """The COG made of `parts`, whose indices are read one after the other.
+
+        Memory: 12 bytes per tile of the product, a few times over; pixels are never held.
+
+        Raises:
+            OutputError: a part is missing or damaged.
+        """
+        product = parts.product
+        sizes, histogram = _survey(product, parts.all_parts())
+        offsets = frame_offsets(sizes)
+        own = product_fields(product, histogram) + geo_fields(product)
+        start = len(header(_directories(product, parts.compression, own, sizes, offsets)))
+        offsets = [level + np.uint64(start) for level in offsets]
+        num_bytes = start + sum(int(framed_sizes(level).sum()) for level in sizes)
+        written = header(_directories(product, parts.compression, own, sizes, offsets))
+        return cls(header=written, offsets=offsets, num_bytes=num_bytes)
+
+
 def assemble(parts: PartFolder, destination: Path) -> None:
     """Write the COG made of `parts` to `destination`, in one step.
-
-    Memory: 12 bytes per tile of the product, a few times over; pixels are never held.
 
     Raises:
         OutputError: the disk is full, or a part is missing or damaged.
     """
-    product = parts.product
-    sizes, histogram = _survey(product, parts.all_parts())
-    offsets = frame_offsets(sizes)
-    own = product_fields(product, histogram) + geo_fields(product)
-    placeholder = _directories(product, parts.compression, own, sizes, offsets)
-    data_start = len(header(placeholder))
-    offsets = [level + np.uint64(data_start) for level in offsets]
+    assembly = Assembly.of(parts)
     with new_file(destination) as file:
-        file.write(header(_directories(product, parts.compression, own, sizes, offsets)))
+        file.write(assembly.header)
         file.flush()
         for part in parts.all_parts():
-            _copy_part(part, file.fileno(), offsets)
+            _copy_part(part, file.fileno(), assembly.offsets)
 
 
 def frame_offsets(sizes: LevelSizes) -> LevelOffsets:

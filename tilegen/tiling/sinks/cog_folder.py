@@ -42,8 +42,17 @@ class PartFolder:
         return open_part(self._shard_path(shard), PartLayout.of_shard(self.product, shard))
 
     def finished(self) -> set[tuple[int, int]]:
-        """The shards whose parts are complete."""
+        """The shards whose parts are complete. A glance; `settle` reads them."""
         return {shard for shard in self.product.shard_indices if self.shard(shard) is not None}
+
+    def settle(self) -> set[tuple[int, int]]:
+        """The shards whose parts hold the bytes that were written, after removing every other part."""
+        intact = {shard for shard in self.product.shard_indices if (part := self.shard(shard)) and part.is_intact()}
+        vouched_for = {self._shard_path(shard) for shard in intact}
+        for path in self.folder.glob("*.part"):
+            if path not in vouched_for:
+                path.unlink()
+        return intact
 
     def write_remaining_levels(self) -> None:
         """Make the levels above those of the shards, each from the one below, four tiles at a time."""

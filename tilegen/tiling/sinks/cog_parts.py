@@ -1,15 +1,17 @@
 """Part files: the compressed tiles of one shard (or of one overview level), ready to be copied into a COG.
 
-    magic | tile, tile, ... | size of every tile (uint32) | histogram (uint64, bands x 256) | footer
+    magic | tile, tile, ... | size of every tile (uint32) | histogram (uint64, bands x 256) | SHA-256 | footer
 
 A tile that is not sparse is stored as it will stand in the COG: its size (uint32), the payload, and the last four
 bytes of the payload again. The order is fixed by the layout: level by level, each row by row. Everything is
 little-endian. The footer comes last, and the sizes must add up to the length of the file: a part that was cut short is
-recognised. "Tile" is TIFF's word for what is a chunk elsewhere.
+recognised at a glance. One that was altered is recognised by the SHA-256 of all that stands before it. "Tile" is TIFF's
+word for what is a chunk elsewhere.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import zlib
@@ -31,9 +33,10 @@ from tilegen.tiling.sinks.overviews import chunk_span, num_owned_levels
 FRAME_BYTES = 8
 """What a tile takes in a file beyond its payload: the leader and the trailer, four bytes each."""
 
-_MAGIC = b"tilegen part 1\n\0"
-# Number of tiles, number of bands, CRC-32 of sizes and histogram; then the magic again.
-_FOOTER = struct.Struct(f"<QQI{len(_MAGIC)}s")
+_MAGIC = b"tilegen part 2\n\0"
+# SHA-256 of all before it, number of tiles, number of bands, CRC-32 of sizes and histogram; then the magic again.
+_FOOTER = struct.Struct(f"<32sQQI{len(_MAGIC)}s")
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,18 +84,29 @@ class Part:
         layout: its tiles.
         sizes_bytes: compressed size of each tile without frame, 0 for a sparse one.
         histogram: number of full-resolution pixels of each value, per band.
+        digest: SHA-256 of all but the footer, as it was written.
     """
 
     path: Path
     layout: PartLayout
     sizes_bytes: UInt32[np.ndarray, " tiles"]
     histogram: UInt64[np.ndarray, "bands 256"]
+    digest: bytes
 
     @cached_property
     def offsets(self) -> UInt64[np.ndarray, " tiles"]:
         """Where the frame of each tile starts in the file, bytes."""
         framed = framed_sizes(self.sizes_bytes)
         return np.asarray(np.uint64(len(_MAGIC)) + np.cumsum(framed, dtype=np.uint64) - framed)
+
+    def is_intact(self) -> bool:
+        """Whether the file holds the bytes that were written; reads all of it."""
+        found, left = hashlib.sha256(), self.path.stat().st_size - _FOOTER.size
+        with self.path.open("rb", buffering=0) as file:
+            while left > 0 and (data := file.read(min(left, _READ_BYTES))):
+                found.update(data)
+                left -= len(data)
+        return found.digest() == self.digest
 
     def read(self, index: int) -> bytes:
         """Payload of the tile with this position in the layout; empty for a sparse one."""
@@ -117,19 +131,29 @@ def write_part(path: Path, payloads: Iterable[bytes], histogram: UInt64[np.ndarr
         OutputError: the disk is full or the file cannot be written; nothing is left behind.
     """
     sizes: list[int] = []
+    digest = hashlib.sha256()
     with new_file(path) as file:
-        file.write(_MAGIC)
+
+        def write(*pieces: bytes) -> None:
+            for piece in pieces:
+                digest.update(piece)
+                file.write(piece)
+
+        write(_MAGIC)
         for payload in payloads:
             sizes.append(len(payload))
             if payload:
-                file.writelines((struct.pack("<I", len(payload)), payload, payload[-4:]))
+                write(struct.pack("<I", len(payload)), payload, payload[-4:])
         index = np.asarray(sizes, "<u4").tobytes() + histogram.astype("<u8").tobytes()
-        file.write(index)
-        file.write(_FOOTER.pack(len(sizes), len(histogram), zlib.crc32(index), _MAGIC))
+        write(index)
+        file.write(_FOOTER.pack(digest.digest(), len(sizes), len(histogram), zlib.crc32(index), _MAGIC))
 
 
 def open_part(path: Path, layout: PartLayout) -> Part | None:
-    """The part at `path`, or None if there is none, or one that is damaged or of another layout."""
+    """The part at `path`, or None if there is none, or one that is cut short or of another layout.
+
+    Reads the index alone: whether the tiles are those that were written, `Part.is_intact` tells.
+    """
     try:
         with path.open("rb") as file:
             length = file.seek(0, os.SEEK_END)
@@ -137,7 +161,7 @@ def open_part(path: Path, layout: PartLayout) -> Part | None:
             footer = file.read()
             if len(footer) < _FOOTER.size:
                 return None
-            num_tiles, bands, checksum, magic = _FOOTER.unpack(footer)
+            digest, num_tiles, bands, checksum, magic = _FOOTER.unpack(footer)
             index_bytes = 4 * num_tiles + 8 * 256 * bands
             index_offset = length - _FOOTER.size - index_bytes
             if magic != _MAGIC or num_tiles != layout.num_tiles or index_offset < len(_MAGIC):
@@ -150,4 +174,4 @@ def open_part(path: Path, layout: PartLayout) -> Part | None:
     if zlib.crc32(index) != checksum or len(_MAGIC) + int(framed_sizes(sizes).sum()) != index_offset:
         return None
     histogram = np.frombuffer(index, "<u8", offset=4 * num_tiles).reshape(bands, 256).astype(np.uint64)
-    return Part(path=path, layout=layout, sizes_bytes=sizes, histogram=histogram)
+    return Part(path=path, layout=layout, sizes_bytes=sizes, histogram=histogram, digest=digest)

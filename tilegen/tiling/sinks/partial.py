@@ -12,10 +12,11 @@ from typing import Any
 from tilegen.atomic import TEMPORARY_SUFFIX, explained, new_file, sync_folder
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.claims import LOCK_NAME, claim
 
 MANIFEST_NAME = "manifest.json"
 _KIND = "unfinished tilegen product"
-_UNFINISHED_MANIFEST = re.compile(rf"manifest\.json\.[0-9a-f]{{32}}{re.escape(TEMPORARY_SUFFIX)}")
+_NOTHING_YET = re.compile(rf"{re.escape(LOCK_NAME)}|manifest\.json\.[0-9a-f]{{32}}{re.escape(TEMPORARY_SUFFIX)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +42,20 @@ class Partial:
         """Create the folder, or take over that of an interrupted run of the same product. Sweeps leftovers.
 
         Raises:
-            OutputError: the folder belongs to another run and `overwrite` is false, or is no tilegen folder at all,
-                or cannot be written.
+            OutputError: the folder belongs to another run and `overwrite` is false, another run is at it right now, it
+                is no tilegen folder at all, or it cannot be written.
         """
         if not self.target.parent.is_dir():
             raise OutputError(f"The folder {self.target.parent} does not exist. Create it, or give another path.")
         with explained(self.folder):
             manifest = self._manifest_of_folder()
-            if manifest is not None and not self._is_same_run(manifest):
-                if not overwrite:
-                    raise OutputError(self._foreign(manifest))
-                self.discard()
+            is_foreign = manifest is not None and not self._is_same_run(manifest)
+            if manifest is not None and is_foreign and not overwrite:
+                raise OutputError(self._foreign(manifest))
             self.folder.mkdir(exist_ok=True)
+            claim(self.folder)
+            if is_foreign:
+                self._empty()
             self._write_manifest(overwrite=overwrite)
             for leftover in list(self.folder.rglob(f"*{TEMPORARY_SUFFIX}")):
                 _delete(leftover)
@@ -71,12 +74,17 @@ class Partial:
         return bool((self._manifest_of_folder() or {}).get("overwrite"))
 
     def discard(self) -> None:
-        """Delete the folder; the manifest goes last, so that an interrupted deletion is still recognised as ours."""
-        for entry in self.folder.iterdir():
-            if entry.name != MANIFEST_NAME:
-                _delete(entry)
+        """Delete the folder; the manifest goes late, so that an interrupted deletion is still recognised as ours."""
+        self._empty()
         (self.folder / MANIFEST_NAME).unlink(missing_ok=True)
+        (self.folder / LOCK_NAME).unlink(missing_ok=True)
         self.folder.rmdir()
+
+    def _empty(self) -> None:
+        """Delete all but the manifest and the lock."""
+        for entry in self.folder.iterdir():
+            if entry.name not in {MANIFEST_NAME, LOCK_NAME}:
+                _delete(entry)
 
     def _manifest_of_folder(self) -> dict[str, Any] | None:
         """The manifest, or None where there is no folder, or one that nothing was written to yet.
@@ -88,7 +96,7 @@ class Partial:
         if not self.folder.exists() and not self.folder.is_symlink():
             return None
         if self.folder.is_dir() and not self.folder.is_symlink():
-            if all(_UNFINISHED_MANIFEST.fullmatch(entry.name) for entry in self.folder.iterdir()):
+            if all(_NOTHING_YET.fullmatch(entry.name) for entry in self.folder.iterdir()):
                 return None
             manifest = _read_json(path)
             if _is_manifest(manifest):
@@ -158,6 +166,14 @@ def _delete(entry: Path) -> None:
         shutil.rmtree(entry)
     else:
         entry.unlink(missing_ok=True)
+
+
+def require_unfinished(target: Path) -> None:
+    """Raises OutputError unless a run was begun at `target` and did not finish; which one, `Partial.claim` asks."""
+    if target.exists():
+        raise OutputError(f"{target} is finished; there is nothing to resume.")
+    if not _is_manifest(_read_json(target.with_name(f"{target.name}.partial") / MANIFEST_NAME)):
+        raise OutputError(f"There is nothing to resume at {target}. Leave --resume out to begin.")
 
 
 def require_all_shards(product: Product, finished: set[tuple[int, int]], target: Path | str) -> None:

@@ -49,3 +49,15 @@ class Sink(Protocol):
     def finish(self) -> None:
         """Write the remaining overviews and metadata, then move the product to its path in one step."""
         ...
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A sink that knows at a glance whether it has a shard, so that a task that runs again need not render again.
+
+    A worker may die between storing a shard and telling anybody.
+    """
+
+    def has(self, shard: tuple[int, int]) -> bool:
+        """Whether a shard was stored since `begin`, or found there by it."""
+        ...

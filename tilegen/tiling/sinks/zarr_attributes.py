@@ -84,7 +84,9 @@ def image_attributes(product: Product, level: int) -> dict[str, Any]:
         "coordinates": "spatial_ref",
         "long_name": list(product.band_names),
         "COLOR_INTERPRETATION": [_COLOURS.get(name.lower(), "Undefined") for name in product.band_names],
-        "_FillValue": product.nodata,
+        # GDAL takes nodata from Zarr's fill value, rioxarray from here. CF's _FillValue would do for both, and have
+        # plain xarray turn the image into float32 with NaN.
+        "nodata": product.nodata,
         **{key: value for key, value in group_attributes(product, level).items() if key != "zarr_conventions"},
         "zarr_conventions": [_declared(*convention) for convention in _CONVENTIONS if convention[0] != "multiscales"],
     }

@@ -1,0 +1,128 @@
+"""`tilegen verify`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import random
+import secrets
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tilegen.tiling.verify import Written
+    from tilegen.world import World
+
+_DECISIVE = ("rng_version", "prior")
+_NOTABLE = ("software", "torch", "machine", "device", "tile_px")
+
+
+class CannotVerify(click.ClickException):
+    """Nothing was compared; exit code 1 is for products that differ."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.argument("path", metavar="PRODUCT", type=click.Path(exists=True, path_type=Path))
+@click.option("--tiles", "num_tiles", type=click.IntRange(min=1), help="How many tiles, at random.  [default: 8]")
+@click.option("--all", "every", is_flag=True, help="All tiles.")
+@click.option("--sample-seed", type=int, help="Which tiles; the same number, the same tiles.  [default: by chance]")
+@click.option("--tolerance", type=click.IntRange(0, 254), default=0, show_default=True, help="Code values to allow.")
+@click.option("--model", default="default", show_default=True, help="The model that made it, if it is another one.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: the kind that made it]")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def verify(  # noqa: PLR0913  one argument per option
+    path: Path,
+    *,
+    num_tiles: int | None,
+    every: bool,
+    sample_seed: int | None,
+    tolerance: int,
+    model: str,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Render tiles of PRODUCT (.tif, .zarr) again and compare them with what it holds.
+
+    Ends with 0 if all are the same, 1 if any differs, 2 if nothing could be compared. Products of another kind of
+    device differ by one code value: --tolerance 1. Overviews are not compared.
+
+    Example:  tilegen verify world.tif --tiles 20
+    """
+    from tilegen.errors import TilegenError
+    from tilegen.tiling.verify import open_written
+
+    if every and num_tiles is not None:
+        raise click.UsageError("--tiles and --all exclude each other.")
+    sample_seed = secrets.randbits(32) if sample_seed is None else sample_seed
+    try:
+        written = open_written(path)
+        world = _world_of(written, model, device)
+        total = written.num_tiles(world.renderer.lattice)
+    except (TilegenError, OSError) as error:
+        raise CannotVerify(str(error)) from None
+    wanted = total if every else min(num_tiles or 8, total)
+    numbers = range(total) if wanted == total else sorted(random.Random(sample_seed).sample(range(total), wanted))
+    num_bad = _count_bad(written, world, numbers, tolerance=tolerance, quiet=quiet)
+    chosen = "" if len(numbers) == total else f", --sample-seed {sample_seed}"
+    same = "identical" if not tolerance else f"the same within {tolerance}"
+    verdict = f"{num_bad} of {len(numbers)} tiles differ" if num_bad else f"{len(numbers)} tiles are {same}"
+    click.echo(f"{path}: {verdict} ({total} in all{chosen}).")
+    if num_bad:
+        click.get_current_context().exit(1)
+
+
+def _count_bad(written: Written, world: World, numbers: Collection[int], *, tolerance: int, quiet: bool) -> int:
+    """Compare these tiles, and print a line for each that differs."""
+    from tilegen.cli.progress import terminal_bar
+    from tilegen.tiling.verify import compare_tiles
+
+    num_bad = 0
+    with terminal_bar() as bar:
+        task = bar.add_task("tiles", total=len(numbers), visible=not quiet)
+        for comparison in compare_tiles(written, world.renderer, numbers, tolerance=tolerance):
+            bar.advance(task)
+            if not comparison.is_same:
+                num_bad += 1
+                click.echo(f"{written.path}: {comparison}.")
+    return num_bad
+
+
+def _world_of(written: Written, model: str, device: str | None) -> World:
+    """The world that a product says it shows; notes on stderr what may make it differ by rounding.
+
+    Raises:
+        InputError: the model is another one, or this tilegen draws other worlds.
+    """
+    from tilegen.errors import InputError
+    from tilegen.tiling.verify import plain
+    from tilegen.world import open_world
+
+    said = written.provenance
+    # What open_world takes by the name that provenance gives it: seed, scale_seeds, truncation_psi, dtype and so on.
+    known = inspect.signature(open_world).parameters.keys() - {"model", "crs", "res"}
+    options: dict[str, Any] = {name: said[name] for name in known & said.keys()}
+    world = open_world(model, **{**options, **({"device": device} if device else {})})
+    if world.config.digest != said["model_digest"]:
+        raise InputError(
+            f"{written.path} was made with the model {said['model_digest'][:12]}, and {model!r} is "
+            f"{world.config.digest[:12]}. Give the checkpoint that made it with --model."
+        )
+    here = {name: plain(value) for name, value in json.loads(json.dumps(world.provenance())).items()}
+    for name in _DECISIVE:
+        if said.get(name) != here[name]:
+            raise InputError(
+                f"{written.path} was made with another {name} ({said.get(name)}), which is {here[name]} here."
+            )
+    notes = [_note(name, said.get(name), here[name]) for name in _NOTABLE if said.get(name) != here[name]]
+    if notes:
+        click.echo(f"Rounding may differ: {', '.join(notes)}.", err=True)
+    return world
+
+
+def _note(name: str, there: Any, here: Any) -> str:
+    return f"{name} {there} made it, {here} is here"

@@ -1,0 +1,1 @@
+"""Products in object stores: buckets that speak S3."""
