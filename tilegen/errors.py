@@ -25,6 +25,10 @@ class OutputError(TilegenError, OSError):
     """A product exists already, belongs to another run, or cannot be written."""
 
 
+class StoreError(OutputError):
+    """A store refused for a reason that may pass, and did not in several attempts; elsewhere or later it may."""
+
+
 class ScheduleError(TilegenError, RuntimeError):
     """The Dask cluster cannot be reached, has no workers, or lost a task for good."""
 

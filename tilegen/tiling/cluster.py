@@ -129,7 +129,8 @@ def _local_cluster(
     try:
         if dashboard:
             _tell_of_dashboard(client, tell)
-        with _described(client, page):
+        # A worker that dies twice in 15 s would not be replaced any more, as it is away when Dask looks for it.
+        with dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}), _described(client, page):
             yield client
     finally:
         with _signals_later():

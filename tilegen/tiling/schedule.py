@@ -1,38 +1,44 @@
-"""Shards to workers: a bounded number of tasks in flight, and nothing that grows with the extent."""
+"""A run: what is not there yet is handed to the workers of a cluster, then the product is finished."""
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
 
-from distributed import Client, Future, as_completed
-from distributed.scheduler import KilledWorker
+from distributed import Client
+from distributed.client import ClosedClientError
 
 from tilegen.errors import ScheduleError, TilegenError
 from tilegen.tiling.cluster import in_one_line
-from tilegen.tiling.render import RendererSource, opened, render_window
+from tilegen.tiling.flight import DEFAULT_PATIENCE, Flight, Patience
+from tilegen.tiling.product import Product
+from tilegen.tiling.render import RendererSource
+from tilegen.tiling.sinks.claims import one_run
 from tilegen.tiling.sinks.protocol import Sink
-
-_TASKS_PER_THREAD = 2
-_RETRIES = 2
-_LOST = (
-    "The connection to the Dask scheduler is lost{}. What is finished is kept: run the same command again to resume."
-)
+from tilegen.tiling.task import ShardReport
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run is: shards done and in all, shards found done at the start, seconds since the start."""
+    """How far a run is.
+
+    Args:
+        done: shards that are done, those found at the start included.
+        total: shards in all.
+        resumed: shards found done at the start.
+        seconds: since the start.
+        retries: how often a shard was begun again so far, whoever was to blame.
+        latest: the shard that this report is about.
+    """
 
     done: int
     total: int
     resumed: int
     seconds: float
+    retries: int = 0
+    latest: ShardReport | None = None
 
     @property
     def left_s(self) -> float:
@@ -41,18 +47,13 @@ class Progress:
         return self.seconds / fresh * (self.total - self.done) if fresh else float("inf")
 
 
-def write_shard(source: RendererSource, sink: Sink, shard: tuple[int, int]) -> tuple[int, int]:
-    """One task: render one shard and store it. Pure and idempotent, so retries and duplicates do no harm."""
-    sink.write(shard, render_window(opened(source), sink.product.shard_window(shard)))
-    return shard
-
-
 def run_shards(
     connection: AbstractContextManager[Client],
     source: RendererSource,
     sink: Sink,
     *,
     overwrite: bool = False,
+    patience: Patience = DEFAULT_PATIENCE,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Write every shard of the sink's product that is not there yet, then finish the product.
@@ -60,80 +61,65 @@ def run_shards(
     Args:
         connection: the cluster, entered once the sink has agreed to begin.
         source: opened once by each worker.
+        patience: how long to wait for a shard, and for workers.
         report: called after each shard.
 
     Raises:
         OutputError: the sink refuses or cannot write.
-        ScheduleError: the cluster cannot be reached, or a shard failed for good.
+        ScheduleError: the cluster cannot be reached or is lost, or a shard failed for good.
     """
+    with one_run():
+        _run(connection, source, sink, overwrite=overwrite, patience=patience, report=report)
+
+
+def _run(
+    connection: AbstractContextManager[Client],
+    source: RendererSource,
+    sink: Sink,
+    *,
+    overwrite: bool,
+    patience: Patience,
+    report: Callable[[Progress], None],
+) -> None:
+    """What `run_shards` does, and nobody else at the same time to the same product."""
     finished = sink.begin(overwrite=overwrite)
-    shards = [shard for shard in sink.product.shard_indices if shard not in finished]
-    total, started = len(sink.product.shard_indices), time.monotonic()
-
-    def progress(done: int) -> Progress:
-        return Progress(done=done, total=total, resumed=len(finished), seconds=time.monotonic() - started)
-
-    if shards:
+    span = sink.product.shards.indices(sink.product.extent)
+    total, started = span.height * span.width, time.monotonic()
+    if len(finished) < total:
         with connection as client:
-            for done, _ in enumerate(_results(client, source, sink, shards), start=len(finished) + 1):
-                report(progress(done))
+            missing = (shard for shard in _all_shards(sink.product) if shard not in finished)
+            flight = Flight(client, source, sink, missing, patience)
+            for done, latest in enumerate(_reports(flight), start=len(finished) + 1):
+                progress = Progress(
+                    done=done,
+                    total=total,
+                    resumed=len(finished),
+                    seconds=time.monotonic() - started,
+                    retries=flight.retries,
+                    latest=latest,
+                )
+                report(progress)
     sink.finish()
 
 
-def _results(
-    client: Client, source: RendererSource, sink: Sink, shards: list[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
-    """Indices of shards as they are done; a bounded number of tasks is in flight."""
-    remaining = iter(shards)
-    running: dict[Future[Any], tuple[int, int]] = {}
-    completed = as_completed()
-
-    def submit_more() -> None:
-        """Two tasks for every thread that the cluster has by now."""
-        limit = max(_TASKS_PER_THREAD * sum(client.nthreads().values()), 1)
-        for shard in islice(remaining, max(limit - len(running), 0)):
-            # Keys are unique, as a scheduler has one result per key and other runs may write the same shard elsewhere.
-            key = f"shard-{shard[0]}-{shard[1]}-{uuid.uuid4().hex}"
-            future = client.submit(write_shard, source, sink, shard, key=key, pure=False, retries=_RETRIES)
-            running[future] = shard
-            completed.add(future)
-
-    try:
-        submit_more()
-        for future in completed:
-            shard = running.pop(future)
-            _require_success(future, shard)
-            yield shard
-            submit_more()
-    except TilegenError:
-        raise
-    except OSError as error:
-        raise ScheduleError(_LOST.format(f" ({in_one_line(error)})")) from None
-    finally:
-        if client.status == "running":
-            client.cancel(list(running))
+def _all_shards(product: Product) -> Iterator[tuple[int, int]]:
+    """`Product.shard_indices`, one by one: there may be millions."""
+    span = product.shards.indices(product.extent)
+    return ((row, col) for row in range(span.row1) for col in range(span.col1))
 
 
-def _require_success(future: Future[Any], shard: tuple[int, int]) -> None:
-    """Pass if the task is done.
+def _reports(flight: Flight) -> Iterator[ShardReport]:
+    """The flight's own.
 
     Raises:
-        TilegenError: what the task said.
-        ScheduleError: anything else that went wrong in it, or with the worker or the scheduler.
+        ScheduleError: the connection breaks while something is asked or told.
     """
-    if future.status in {"cancelled", "lost"}:
-        raise ScheduleError(_LOST.format(""))
-    error = future.exception()
-    if error is None:
-        return
-    if isinstance(error, TilegenError):
-        raise error
-    if isinstance(error, KilledWorker):
+    try:
+        yield from flight.reports()
+    except TilegenError:
+        raise
+    except (OSError, ClosedClientError) as error:
         raise ScheduleError(
-            f"Every worker that rendered shard {shard} died, most likely for want of memory. What is finished is kept: "
-            "run the same command again with fewer --workers to resume."
-        )
-    raise ScheduleError(
-        f"Shard {shard} failed {_RETRIES + 1} times ({in_one_line(error)}). "
-        "What is finished is kept: run the same command again to resume."
-    )
+            f"The connection to the Dask scheduler is lost ({in_one_line(error)}). What is finished is kept: "
+            "run the same command again to resume."
+        ) from None

@@ -92,3 +92,14 @@ def test_a_note_is_not_made_of_files_that_were_taken_away(begun, tmp_path):
 def test_what_was_not_damaged_is_not_written_again(begun, tmp_path, suffix):
     shutil.copytree(begun / f"a{suffix}.partial", tmp_path / f"a{suffix}.partial")
     assert open_sink(tmp_path / f"a{suffix}", PRODUCT).begin(overwrite=False) == set(PRODUCT.shard_indices[:-1])
+
+
+def test_what_a_killed_worker_was_writing_is_not_in_the_product(finished, tmp_path):
+    """Zarr writes beside the place of a file, and a kill leaves that there."""
+    sink = open_sink(tmp_path / "a.zarr", PRODUCT)
+    sink.begin(overwrite=False)
+    write_shards(sink, address_pixels(PRODUCT.extent), PRODUCT.shard_indices)
+    chunk = tmp_path / "a.zarr.partial/store/image/c/0/0/0"
+    chunk.with_name(f"0.{'0' * 32}.partial").write_bytes(b"half")
+    sink.finish()
+    assert contents(tmp_path / "a.zarr") == contents(finished / "a.zarr")

@@ -26,6 +26,8 @@ from tilegen.tiling.sinks.zarr_layout import (
 )
 from tilegen.tiling.sinks.zarr_ledger import Ledger
 
+_UNFINISHED_SUFFIX = ".partial"  # of files that Zarr's LocalStore was writing when its process was killed
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZarrSink:
@@ -74,6 +76,8 @@ class ZarrSink:
             require_all_shards(self.product, self._ledger.finished(self.product), self.path)
             write_remaining_levels(str(self._store), self.product)
             consolidate(str(self._store))
+            for stray in list(self._store.rglob(f"*{_UNFINISHED_SUFFIX}")):
+                stray.unlink(missing_ok=True)
             sync_tree(self._store)
             self._require_free_target(overwrite=self._partial.may_replace())
             self._move_to_target()

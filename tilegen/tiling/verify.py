@@ -1,0 +1,176 @@
+"""Whether a product holds the pixels of its world: tiles are rendered again and compared."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import zarr
+from jaxtyping import UInt8
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+
+from tilegen.errors import InputError
+from tilegen.geometry.lattice import Lattice
+from tilegen.geometry.window import Window
+from tilegen.tiling.render import TileRenderer
+from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A finished product.
+
+    Args:
+        path: a GeoTIFF or the folder of a Zarr store.
+        extent: absolute pixels of the world that it covers.
+        provenance: what made the pixels, as it says.
+    """
+
+    path: Path
+    extent: Window
+    provenance: dict[str, Any]
+
+    def read(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+        """Pixels of a window of absolute pixels inside the extent.
+
+        Raises:
+            OSError, ValueError, RuntimeError: they are damaged so badly that they cannot be decoded.
+        """
+        rows, cols = window.within(self.extent)
+        if self.path.is_dir():
+            return np.asarray(zarr.open_array(self.path, path=IMAGE_NAME, mode="r")[:, rows, cols])
+        with rasterio.open(self.path, driver="GTiff") as tiff:
+            pixels: np.ndarray = tiff.read(window=((rows.start, rows.stop), (cols.start, cols.stop)))
+            return pixels
+
+    def num_tiles(self, lattice: Lattice) -> int:
+        """How many tiles of the world the product shows, those at its edges included."""
+        span = lattice.indices(self.extent)
+        return span.height * span.width
+
+    def tile(self, lattice: Lattice, number: int) -> Window:
+        """One of these tiles, counted row by row; it may reach beyond the extent."""
+        span = lattice.indices(self.extent)
+        row, col = divmod(number, span.width)
+        return lattice.tile(span.row0 + row, span.col0 + col)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What a product shows of one tile, beside what its world has there.
+
+    Args:
+        window: pixels of the product, counted from its upper left corner.
+        num_differing: pixels of which a band differs by more than is tolerated.
+        largest: largest difference of any band, in code values.
+        damage: why the pixels cannot be decoded, if they cannot.
+    """
+
+    window: Window
+    num_differing: int = 0
+    largest: int = 0
+    damage: str | None = None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the product shows what it should."""
+        return not self.num_differing and self.damage is None
+
+    def __str__(self) -> str:
+        window = self.window
+        place = f"rows {window.row0} to {window.row1 - 1}, columns {window.col0} to {window.col1 - 1}"
+        if self.damage is not None:
+            return f"{place}: cannot be read ({self.damage})"
+        return f"{place}: {self.num_differing} pixels differ, by {self.largest} at most"
+
+
+def open_written(path: Path) -> Written:
+    """A finished product of tilegen.
+
+    Raises:
+        InputError: `path` is none.
+    """
+    extent, provenance = _opened_zarr(path) if path.is_dir() else _opened_tiff(path)
+    if not {"synthetic", "seed", "model_digest"} <= provenance.keys():
+        raise InputError(f"{path} does not say what made it, so it cannot be verified. Was it made by tilegen?")
+    return Written(path=path, extent=extent, provenance=provenance)
+
+
+def compare_tiles(
+    written: Written, renderer: TileRenderer, numbers: Iterable[int], *, tolerance: int
+) -> Iterator[Comparison]:
+    """Render tiles again and compare them with what is written.
+
+    Args:
+        numbers: which tiles, as `Written.tile` counts them.
+        tolerance: code values by which a band may differ.
+    """
+    extent = written.extent
+    for number in numbers:
+        tile = written.tile(renderer.lattice, number)
+        common = tile.intersection(extent)
+        if common is not None:  # always there; it tells the type checker so
+            wanted = renderer.render_tile(tile)[:, *common.within(tile)]
+            yield _compared(written, common, wanted, tolerance)
+
+
+def _compared(
+    written: Written, common: Window, wanted: UInt8[np.ndarray, "bands rows cols"], tolerance: int
+) -> Comparison:
+    window = common.shifted(-written.extent.row0, -written.extent.col0)
+    try:
+        found = written.read(common)
+    except (OSError, ValueError, RuntimeError) as error:
+        return Comparison(window=window, damage=" ".join(str(error).split()) or type(error).__name__)
+    if found.shape != wanted.shape:
+        return Comparison(window=window, damage=f"{len(found)} bands instead of {len(wanted)}")
+    difference = np.abs(found.astype(np.int16) - wanted.astype(np.int16)).max(axis=0)
+    return Comparison(
+        window=window, num_differing=int((difference > tolerance).sum()), largest=int(difference.max(initial=0))
+    )
+
+
+def _opened_tiff(path: Path) -> tuple[Window, dict[str, Any]]:
+    try:
+        with (
+            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+            rasterio.open(path, driver="GTiff") as tiff,
+        ):
+            provenance = {name: plain(value) for name, value in tiff.tags().items()}
+            return _extent((tiff.height, tiff.width), tuple(tiff.transform)), provenance
+    except RasterioIOError:
+        raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
+
+
+def _opened_zarr(path: Path) -> tuple[Window, dict[str, Any]]:
+    try:
+        attributes = {name: plain(value) for name, value in zarr.open_group(path, mode="r").attrs.items()}
+        _, rows, cols = zarr.open_array(path, path=IMAGE_NAME, mode="r").shape
+        return _extent((rows, cols), attributes["spatial:transform"]), attributes
+    except (KeyError, ValueError, TypeError, IndexError, RecursionError, OSError):
+        raise InputError(f"{path} is not a Zarr store that tilegen finished.") from None
+
+
+def _extent(shape: tuple[int, int], transform: Any) -> Window:
+    """Absolute pixels of a product. The world's pixel (row, col) has its corner at (col, -row) times the pixel size.
+
+    Args:
+        shape: (rows, cols).
+        transform: the six coefficients of an affine transform, row by row.
+    """
+    res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
+    return Window.from_size(*shape, row0=round(-top / res), col0=round(left / res))
+
+
+def plain(value: Any) -> Any:
+    """A value of provenance, however it was stored: a GeoTIFF has text, and JSON where it was none."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
