@@ -37,14 +37,14 @@ def bare_convolutions(generator: Generator, window: Window, dtype: torch.dtype) 
     plan, calls = generator.plan(window), []
     for layer in generator.synthesis.layers:
         shape = plan[f"mod{layer.name}"].shape
-        weight = layer.weight.to(dtype)
-        x = torch.randn(1, weight.shape[1], *shape, dtype=dtype).to(memory_format=torch.channels_last)
-        calls.append((x, weight, layer.name.endswith("up")))
+        x = torch.randn(1, layer.weight.shape[1], *shape, dtype=dtype).to(memory_format=torch.channels_last)
+        weight = layer.weight.transpose(0, 1) if layer.up else layer.weight
+        calls.append((x, weight.to(dtype).contiguous(memory_format=torch.channels_last), layer.up))
 
     def run() -> None:
         for x, weight, up in calls:
             if up:
-                F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1)
+                F.conv_transpose2d(x, weight, stride=2, padding=1)
             else:
                 F.conv2d(x, weight)
 

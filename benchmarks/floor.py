@@ -26,26 +26,27 @@ from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.model.config import GENERATOR_PRESETS
 from tilegen.testing.checkpoints import save_random_checkpoint
+from tilegen.testing.idle import IdleSink
 from tilegen.tiling.cluster import cluster
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import RendererSource, TileRenderer
 from tilegen.tiling.schedule import run_shards
 from tilegen.tiling.sinks import open_sink
-from tilegen.world import open_world
+from tilegen.world import TILE_PX, open_world
 
 
 @dataclass(frozen=True, kw_only=True)
-class Photographs:
+class PaintedOnce:
     """A renderer that paints a few tiles of another once, then gives them again. Implements `RendererSource`."""
 
     source: RendererSource
     blank: bool = False
 
     def open(self) -> TileRenderer:
-        return PhotographRenderer(self.source.open(), blank=self.blank)
+        return PaintedOnceRenderer(self.source.open(), blank=self.blank)
 
 
-class PhotographRenderer:
+class PaintedOnceRenderer:
     """Implements `TileRenderer`."""
 
     def __init__(self, renderer: TileRenderer, *, blank: bool) -> None:
@@ -73,23 +74,6 @@ class PhotographRenderer:
         return self.tiles[(tile.row0 + 3 * tile.col0) // self.lattice.tile_px % len(self.tiles)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Discard:
-    """Stores nothing. Implements `Sink`."""
-
-    product: Product
-    disk_copies: int = 0
-
-    def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
-        return set()
-
-    def write(self, shard: tuple[int, int], pixels: NDArray[np.uint8]) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-
 @click.command()
 @click.option("--size", type=Size(), default=(8192, 8192), show_default="8192x8192")
 @click.option("--model", default="default", show_default=True)
@@ -106,19 +90,19 @@ def main(
             save_random_checkpoint(Path(model), GENERATOR_PRESETS[preset])
         world = open_world(model, device="cpu", dtype=dtype)
         product = world.product(Window.from_size(*size))
-        photographs, blank = Photographs(source=world.config), Photographs(source=world.config, blank=True)
-        small = replace(product, extent=Window.from_size(2048 * workers, 2048))
-        tiles = product.extent.height * product.extent.width / 512**2
+        painted, blank = PaintedOnce(source=world.config), PaintedOnce(source=world.config, blank=True)
+        small = replace(product, extent=Window.from_size(product.shard_px * workers, product.shard_px))
+        tiles = product.extent.height * product.extent.width / TILE_PX**2
         with cluster(None, workers) as client:
 
             def run(source: RendererSource, suffix: str | None, what: Product = product) -> float:
                 out = Path(folder, f"out.{suffix}")
-                sink = open_sink(out, what) if suffix else Discard(product=what)
+                sink = open_sink(out, what) if suffix else IdleSink(product=what)
                 started = time.perf_counter()
                 run_shards(nullcontext(client), source, sink, overwrite=True)
                 return time.perf_counter() - started
 
-            for source in (world.config, photographs, blank):  # load the weights, warm the allocator
+            for source in (world.config, painted, blank):  # load the weights, warm the allocator
                 run(source, None, small)
             idle = run(blank, None)
             render = run(world.config, None)
@@ -130,7 +114,7 @@ def main(
                 f"rendering  {render:.1f} s: {mpx / render:.2f} Mpx/s, {workers} workers, {world.config.engine} {dtype}"
             )
             for suffix in suffixes:
-                write, both = run(photographs, suffix), run(world.config, suffix)
+                write, both = run(painted, suffix), run(world.config, suffix)
                 click.echo(
                     f"{suffix:<10} writing {write:.1f} s, end to end {both:.1f} s: "
                     f"{both / max(render, write):.2f} x the larger, {both / (render + write):.2f} x the sum"

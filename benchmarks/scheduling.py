@@ -57,7 +57,7 @@ def tasks(tasks: int, workers: int, lines: int) -> None:
     click.echo(f"{'tasks':>9} {'ms per task':>12} {'CPU ms here':>12} {'MiB here':>9}")
 
     def report(progress: Progress) -> None:
-        if progress.done == 1 or progress.done % (tasks // lines) == 0:
+        if progress.done == 1 or progress.done % max(tasks // lines, 1) == 0:
             now = [progress.done, time.monotonic(), time.process_time()]
             number, wall_s, cpu_s = (new - old for new, old in zip(now, last, strict=True))
             last[:] = now

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs GDAL's own tools, the independent reader and COG validator of the tests, and a C++ compiler for the kernels of
-# the CPU engine. Says so and goes on where it cannot.
+# Installs GDAL's own tools, the independent reader and COG validator of the tests, a C++ compiler for the kernels of
+# the CPU engine, and the browser of the map's tests. Says so and goes on where it cannot.
 set -euo pipefail
 
-packages=(gdal-bin python3-gdal g++)
+packages=(gdal-bin python3-gdal g++ chromium)
 
 skip() {
     echo "Debian packages: $1; tests that need them are skipped."

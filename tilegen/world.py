@@ -23,7 +23,7 @@ from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.model.arithmetic import chosen_device, fixed_arithmetic
 from tilegen.model.checkpoint import Card, checkpoint_here, load_generator, read_card, resolve_checkpoint
-from tilegen.model.engine import chosen_engine, open_engine
+from tilegen.model.engine import ENGINES, chosen_engine, open_engine
 from tilegen.model.generator import Generator
 from tilegen.model.pixels import as_uint8
 from tilegen.tiling.product import Product
@@ -74,6 +74,8 @@ class WorldConfig:
             raise InputError(f"truncation_psi goes from 0 to 2, got {self.truncation_psi}.")
         if self.dtype not in _DTYPES:
             raise InputError(f"Unknown dtype {self.dtype!r}. Choose float32 or bfloat16.")
+        if self.engine not in ENGINES:
+            raise InputError(f"Unknown engine {self.engine!r}. Choose {' or '.join(ENGINES)}.")
 
     def open(self) -> TileGenerator:
         """The renderer of this world. Implements `RendererSource`.

@@ -16,15 +16,18 @@ def test_help_lists_every_command_with_what_it_does(run, option):
     listed = run(option).stdout.partition("Commands:")[2]
     assert [line.split()[0] for line in listed.strip().splitlines()] == [
         "generate",
+        "verify",
+        "serve",
         "info",
         "data",
         "train",
         "evaluate",
+        "bench",
     ]
     assert "Render a world" in listed
 
 
-@pytest.mark.parametrize("command", [["generate"], ["info"], ["data"], ["data", "prepare"], ["train"]])
+@pytest.mark.parametrize("command", [["generate"], ["verify"], ["info"], ["data"], ["data", "prepare"], ["train"]])
 def test_every_command_has_help(run, command):
     result = run(*command, "--help")
     assert (result.exit_code, result.stderr) == (0, "")

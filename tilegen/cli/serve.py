@@ -34,7 +34,7 @@ _OF_A_WORLD = ("seed", "is_seed_fixed", "scale_seeds", "model", "crs", "res", "t
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads that paint.  [default: one per core]")
 @click.option("--max-zoom-out", type=click.IntRange(0, 4), default=3, show_default=True, help="Levels, 4x work each.")
 @click.option("--cache", "cache_mib", type=click.IntRange(1, 1 << 20), default=256, show_default=True, help="In MiB.")
-@click.option("--max-waiting", type=click.IntRange(16, 1 << 16), default=256, show_default=True, help="Then it is 503.")
+@click.option("--max-waiting", type=click.IntRange(64, 1 << 16), default=256, show_default=True, help="Then it is 503.")
 @click.option("--max-per-client", type=click.IntRange(1, 1 << 16), default=64, show_default=True, help="Then 429.")
 @click.pass_context
 def serve(  # noqa: PLR0913  one argument per option

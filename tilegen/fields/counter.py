@@ -19,13 +19,11 @@ from torch import Tensor
 
 from tilegen.errors import InputError
 from tilegen.fields import kernels
+from tilegen.fields.kernels import NORMALS_PER_CALL
 from tilegen.geometry.window import Window
 
 RNG_VERSION = "philox4x32-10/normal16/1"
 """Recorded with every product. A change of any bit below needs a new version: a seed means the same world for ever."""
-
-NORMALS_PER_CALL = 8
-"""One call gives 128 bits: eight 16-bit quantiles."""
 
 _MASK32 = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)

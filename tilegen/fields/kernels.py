@@ -13,8 +13,8 @@ from torch import Tensor
 from tilegen.geometry.window import Window
 from tilegen.native.library import library
 
-LANES = 8
-"""Normals per Philox call, and the multiple of channels that the kernels write."""
+NORMALS_PER_CALL = 8
+"""One Philox call gives 128 bits: eight 16-bit quantiles. Vectors have a multiple of so many channels."""
 
 Key = tuple[int, int]
 
@@ -40,7 +40,7 @@ def available(device: torch.device) -> bool:
 
 def plane(table: Float32[Tensor, "65536"], window: Window, key: Key) -> Float32[Tensor, "rows cols"]:
     """One white plane: `counter.normal_plane` of one seed, whose key is given."""
-    out = torch.empty(window.shape)
+    out = _empty(*window.shape)
     _required().normal_plane(table.data_ptr(), *_place(window), *key, out.data_ptr())
     return out
 
@@ -49,7 +49,7 @@ def vectors(
     table: Float32[Tensor, "65536"], window: Window, keys: Sequence[Key]
 ) -> Float32[Tensor, "rows cols channels"]:
     """White vectors with eight channels per key, channels last: `counter.normal_grid` of one seed."""
-    out = torch.empty(*window.shape, LANES * len(keys))
+    out = _empty(*window.shape, NORMALS_PER_CALL * len(keys))
     words = [word for key in keys for word in key]
     _required().normal_vectors(
         table.data_ptr(), *_place(window), (_WORD * len(words))(*words), len(keys), out.data_ptr()
@@ -64,14 +64,19 @@ def filtered(
 ) -> Float32[Tensor, "rows cols channels"]:
     """`latent._filtered` along columns, then along rows; `nodes` are those that `sites` read."""
     node_rows, node_cols, channels = nodes.shape
-    along_cols = torch.empty(node_rows, sites.width, channels)
-    out = torch.empty(sites.height, sites.width, channels)
+    along_cols = _empty(node_rows, sites.width, channels)
+    out = _empty(sites.height, sites.width, channels)
     phases, taps = weights.shape
     run, filters = _required().filter_axis, (weights.data_ptr(), phases, taps)
     run(nodes.data_ptr(), node_rows, node_cols, channels, *filters, sites.col0, sites.width, along_cols.data_ptr())
     row = sites.width * channels
     run(along_cols.data_ptr(), 1, node_rows, row, *filters, sites.row0, sites.height, out.data_ptr())
     return out
+
+
+def _empty(*shape: int) -> Tensor:
+    """Memory for a kernel to write, whatever the caller has made torch's default type and device."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 def _place(window: Window) -> tuple[int, int, int, int]:

@@ -121,7 +121,7 @@ class FusedSynthesis:
                 gain=layer.gain(styles.read(layer.affine, layer.level, writes)),
                 style=styles.read_float32(None if following is None else following.affine, layer.level, writes),
                 image_style=styles.read_float32(layer.image_affine, layer.level, writes),
-                noise=inputs.noise.read(layer.index, writes, x.device)[0, 0],
+                noise=inputs.noise.read(layer.index, writes, x.device)[0, 0].contiguous(),
             )
             out, part = paint_layer(
                 layer.convolved(x), layer.weights, maps, upsampling=layer.up, corner=corner, image_cut=cut

@@ -13,9 +13,10 @@ from torch import Tensor
 from tilegen.native.library import library
 
 LANES = 16
-"""Channels come in multiples of this."""
+"""Channels come in multiples of this, as in layers.cpp."""
 
 MOST_BANDS = 16
+"""As in layers.cpp."""
 
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 
@@ -103,20 +104,23 @@ def paint_layer(
         x: what the layer's convolution gives, channels last, float32 or bfloat16.
         weights: of the layer.
         maps: of the layer.
-        upsampling: the convolution was transposed: apply the [1, 3, 3, 1] filter first.
+        upsampling: the convolution was transposed: apply the [1, 3, 3, 1] filter first. Such a layer feeds no image.
         corner: the pixel of `x` that the layer's first pixel is, or where its filter begins.
         image_cut: rows and columns of the layer that the image needs; None without an image.
     """
-    if not x.is_contiguous(memory_format=torch.channels_last):
-        x = x.contiguous(memory_format=torch.channels_last)
+    # layers.cpp has no other kinds of layer: it would write nowhere, or leave the image as it is.
+    assert maps.style is not None or image_cut is not None
+    assert image_cut is None or not upsampling
+    x = x.contiguous(memory_format=torch.channels_last)
     channels, (rows, cols), grid_cols = x.shape[1], maps.noise.shape, maps.gain.shape[1]
     out = image = None
     if maps.style is not None:
-        out = torch.empty(1, channels, rows, cols, dtype=x.dtype, memory_format=torch.channels_last)
+        shape = 1, channels, rows, cols
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     cut = image_cut or (slice(0, 0), slice(0, 0))
     if image_cut is not None and weights.image_bias is not None:
-        image = torch.empty(1, len(weights.image_bias), cut[0].stop - cut[0].start, cut[1].stop - cut[1].start)
-    scratch = torch.empty((3 * grid_cols + cols + 3) * channels)
+        image = _empty(1, len(weights.image_bias), cut[0].stop - cut[0].start, cut[1].stop - cut[1].start)
+    scratch = _empty((3 * grid_cols + cols + 3) * channels)
     layer = _Layer(
         x=x.data_ptr(),
         x_cols=x.shape[3],
@@ -125,18 +129,18 @@ def paint_layer(
         rows=rows,
         cols=cols,
         channels=channels,
-        row_site=maps.by_row.site.data_ptr(),
-        row_fraction=maps.by_row.fraction.data_ptr(),
-        col_site=maps.by_col.site.data_ptr(),
-        col_fraction=maps.by_col.fraction.data_ptr(),
+        row_site=_pointer(maps.by_row.site),
+        row_fraction=_pointer(maps.by_row.fraction),
+        col_site=_pointer(maps.by_col.site),
+        col_fraction=_pointer(maps.by_col.fraction),
         grid_cols=grid_cols,
-        gain=maps.gain.data_ptr(),
+        gain=_pointer(maps.gain),
         style=_pointer(maps.style),
         image_style=_pointer(maps.image_style),
-        noise=maps.noise.data_ptr(),
-        strength=weights.strength.data_ptr(),
-        bias=weights.bias.data_ptr(),
-        out=_pointer(out),
+        noise=_pointer(maps.noise),
+        strength=_pointer(weights.strength),
+        bias=_pointer(weights.bias),
+        out=None if out is None else out.data_ptr(),
         image_weight=_pointer(weights.image_weight),
         image_bias=_pointer(weights.image_bias),
         image=_pointer(image),
@@ -149,10 +153,19 @@ def paint_layer(
     )
     kernels = _kernels()
     assert kernels is not None  # engines ask `available` first
-    run = kernels.layer_bfloat16 if x.dtype == torch.bfloat16 else kernels.layer_float32
+    run = {torch.float32: kernels.layer_float32, torch.bfloat16: kernels.layer_bfloat16}[x.dtype]
     run(layer, upsampling)
     return out, image
 
 
+def _empty(*shape: int) -> Tensor:
+    """Memory for a kernel to write, whatever the caller has made torch's default type and device."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
 def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    """Where a kernel finds a tensor, whose elements lie one after the other."""
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous()
+    return tensor.data_ptr()

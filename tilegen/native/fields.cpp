@@ -1,7 +1,7 @@
 /* Random fields on the CPU: the same bits as tilegen/fields/counter.py and latent.py, many times as fast.
  *
  * Compiled without contraction of products and sums, so that every value is rounded as torch rounds it. Sums run in
- * the order of the plain twins. Nothing here allocates; callers pass the scratch space.
+ * the order of the plain twins. Nothing here allocates or keeps anything: callers pass the memory, threads may overlap.
  */
 #include <algorithm>
 #include <cstdint>
@@ -30,7 +30,7 @@ inline void philox(uint32_t c[4][BLOCK], uint32_t k0, uint32_t k1) {
 
 /* Eight normals for each of the `count` <= BLOCK neighbours of (row, first): out[i][lane]. */
 inline void normals(const float *table, int64_t row, int64_t first, int count, uint32_t k0, uint32_t k1,
-                           float *out) {
+                    float *out) {
     uint32_t c[4][BLOCK];
     for (int i = 0; i < BLOCK; i++) {
         uint64_t col = (uint64_t)(first + i);
@@ -56,16 +56,17 @@ extern "C" {
 /* One plane: eight neighbouring columns share a call. out: [rows, cols]. */
 void normal_plane(const float *table, int64_t row0, int64_t rows, int64_t col0, int64_t cols, uint32_t k0, uint32_t k1,
                   float *out) {
-    /* Floor division: columns may be negative. */
-    int64_t first = col0 >> 3, last = (col0 + cols + 7) >> 3;
+    /* Columns may be negative. */
+    int64_t first = floor_division(col0, NORMALS_PER_CALL), last = -floor_division(-col0 - cols, NORMALS_PER_CALL);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t block = first; block < last; block += BLOCK) {
             float values[BLOCK * NORMALS_PER_CALL];
             int count = static_cast<int>(std::min<int64_t>(last - block, BLOCK));
             normals(table, row0 + r, block, count, k0, k1, values);
-            int64_t from = block * 8, to = (block + count) * 8;
+            int64_t from = block * NORMALS_PER_CALL, to = from + count * NORMALS_PER_CALL;
             int64_t skip = std::max<int64_t>(col0 - from, 0), end = std::min(to, col0 + cols);
-            std::memcpy(out + r * cols + from + skip - col0, values + skip, (size_t)(end - from - skip) * sizeof(float));
+            std::memcpy(out + (r * cols + from + skip - col0), values + skip,
+                        (size_t)(end - from - skip) * sizeof(float));
         }
 }
 
@@ -81,7 +82,7 @@ void normal_vectors(const float *table, int64_t row0, int64_t rows, int64_t col0
                 normals(table, row0 + r, col0 + c, count, keys[2 * group], keys[2 * group + 1], values);
                 for (int i = 0; i < count; i++)
                     std::memcpy(out + (r * cols + c + i) * channels + group * NORMALS_PER_CALL,
-                           values + i * NORMALS_PER_CALL, NORMALS_PER_CALL * sizeof(float));
+                                values + i * NORMALS_PER_CALL, NORMALS_PER_CALL * sizeof(float));
             }
 }
 

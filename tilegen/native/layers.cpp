@@ -101,7 +101,8 @@ INLINE void mix_rows(const float *grid, int64_t size, int64_t site, float fracti
 /* Between two sites of a line. */
 struct Line {
     floats before, step;
-    __attribute__((always_inline)) Line(const float *from, const float *to) : before(load(from)), step(load(to) - load(from)) {}
+    __attribute__((always_inline)) Line(const float *from, const float *to)
+        : before(load(from)), step(load(to) - load(from)) {}
     __attribute__((always_inline)) floats at(float fraction) const { return before + step * fraction; }
 };
 
@@ -112,16 +113,18 @@ template <typename T, bool FILTER, bool OUT, bool IMAGE, int BANDS>
 INLINE void paint_row(const Layer &layer, int64_t row) {
     const int64_t channels = layer.channels, grid = layer.grid_cols * channels, bands = BANDS ? BANDS : layer.bands;
     const float row_fraction = layer.by_row.fraction[row];
-    float *gain = layer.scratch, *style = gain + grid, *image_style = style + grid, *above = image_style + grid;
+    float *gain = layer.scratch, *style = gain + grid, *image_style = style + grid, *vertical = image_style + grid;
     mix_rows(layer.gain, grid, layer.by_row.site[row], row_fraction, gain);
     if (OUT) mix_rows(layer.style, grid, layer.by_row.site[row], row_fraction, style);
     if (IMAGE) mix_rows(layer.image_style, grid, layer.by_row.site[row], row_fraction, image_style);
 
     const int64_t pitch = layer.x_cols * channels;
     const T *x = static_cast<const T *>(layer.x) + (layer.row0 + row) * pitch + layer.col0 * channels;
+    // The filter is separable: along the columns once for the whole row, along the row below, pixel by pixel.
     if (FILTER)
         for (int64_t i = 0; i < (layer.cols + 3) * channels; i += LANES)
-            store(above + i, filtered(load(x + i), load(x + pitch + i), load(x + 2 * pitch + i), load(x + 3 * pitch + i)));
+            store(vertical + i,
+                  filtered(load(x + i), load(x + pitch + i), load(x + 2 * pitch + i), load(x + 3 * pitch + i)));
     T *out = static_cast<T *>(layer.out) + (OUT ? row * layer.cols * channels : 0);
     const int64_t image_row = row - layer.image_row0;
     const bool row_in_image = IMAGE && image_row >= 0 && image_row < layer.image_rows;
@@ -140,8 +143,9 @@ INLINE void paint_row(const Layer &layer, int64_t row) {
             for (int64_t col = start; col < stop; col++) {
                 const float fraction = layer.by_col.fraction[col], noise = layer.noise[row * layer.cols + col];
                 const int64_t at = col * channels + c;
-                floats value = FILTER ? filtered(load(above + at), load(above + at + channels),
-                                                 load(above + at + 2 * channels), load(above + at + 3 * channels))
+                floats value = FILTER ? filtered(load(vertical + at), load(vertical + at + channels),
+                                                 load(vertical + at + 2 * channels),
+                                                 load(vertical + at + 3 * channels))
                                       : load(x + at);
                 value = value * gains.at(fraction) + (strength * noise + bias);
                 value = leaky_relu(value);

@@ -14,7 +14,7 @@ from tilegen.errors import BudgetError, OutputError
 from tilegen.geometry.halo import HaloPlan
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import TileRenderer
-from tilegen.tiling.sinks.partial import Partial
+from tilegen.tiling.sinks.partial import partial_folder
 
 COMPRESSED_SHARE = 0.75
 """Compressed bytes per raw byte of imagery, roughly: docs/benchmarks.md has 0.71 for a COG, 0.89 for Zarr."""
@@ -122,7 +122,7 @@ def _check_disk(plan: RenderPlan, target: Path) -> None:
     folder = target.parent
     if not folder.is_dir():
         raise OutputError(f"The folder {folder} does not exist. Create it, or give another path.")
-    unfinished = Partial(target=target, product=plan.product, options={}).folder
+    unfinished = partial_folder(target)
     written_bytes = sum(path.lstat().st_size for path in unfinished.rglob("*"))
     free_bytes = shutil.disk_usage(folder).free + written_bytes
     if plan.disk_bytes > free_bytes:

@@ -15,6 +15,7 @@ from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog_assembly import assemble
 from tilegen.tiling.sinks.cog_folder import PartFolder
 from tilegen.tiling.sinks.geo_keys import geo_fields
+from tilegen.tiling.sinks.manifest import Manifest
 from tilegen.tiling.sinks.partial import Partial, require_all_shards
 from tilegen.tiling.sinks.tile_codec import Compression
 
@@ -92,11 +93,8 @@ class CogSink:
 
     @property
     def _partial(self) -> Partial:
-        return Partial(
-            target=self.path,
-            product=self.product,
-            options={"format": "cog", "compression": self.compression},
-        )
+        manifest = Manifest(product=self.product, options={"format": "cog", "compression": self.compression})
+        return Partial(target=self.path, manifest=manifest)
 
     @property
     def _parts(self) -> PartFolder:

@@ -94,7 +94,7 @@ class PartFolder:
                     yield encode_tile(tile, tile_px, self.compression)
 
     def _shard_path(self, shard: tuple[int, int]) -> Path:
-        return self.folder / f"shard-{shard[0]}-{shard[1]}.part"
+        return self.folder / part_name(shard)
 
     def _level_path(self, level: int) -> Path:
         return self.folder / f"level-{level}.part"
@@ -133,6 +133,11 @@ class _LevelReader:
             return part.read(part.layout.num_tiles - 1)
         _, span = self._part.layout.spans[0]
         return self._part.read(row * span.width + col)
+
+
+def part_name(shard: tuple[int, int]) -> str:
+    """Name of the part of a shard, in folders as in buckets."""
+    return f"shard-{shard[0]}-{shard[1]}.part"
 
 
 def _present(part: Part | None, path: Path) -> Part:

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from tilegen.atomic import TEMPORARY_SUFFIX, explained, sync_folder, sync_tree
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.manifest import Manifest
 from tilegen.tiling.sinks.partial import Partial, require_all_shards
 from tilegen.tiling.sinks.zarr_layout import (
     ROOT_NAME,
@@ -132,7 +133,8 @@ class ZarrSink:
 
     @property
     def _partial(self) -> Partial:
-        return Partial(target=self.path, product=self.product, options={"format": "zarr"})
+        manifest = Manifest(product=self.product, options={"format": "zarr"})
+        return Partial(target=self.path, manifest=manifest)
 
     @property
     def _store(self) -> Path:

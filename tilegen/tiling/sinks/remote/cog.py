@@ -16,12 +16,12 @@ from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog import TIFF_MAGIC, require_expressible
 from tilegen.tiling.sinks.cog_assembly import Assembly
-from tilegen.tiling.sinks.cog_folder import PartFolder
+from tilegen.tiling.sinks.cog_folder import PartFolder, part_name
 from tilegen.tiling.sinks.manifest import Manifest
 from tilegen.tiling.sinks.partial import require_all_shards
 from tilegen.tiling.sinks.remote.address import Address
 from tilegen.tiling.sinks.remote.bucket import Bucket, Stored, opened_bucket
-from tilegen.tiling.sinks.remote.cog_upload import RemoteParts, part_name, upload_part_bytes
+from tilegen.tiling.sinks.remote.cog_upload import RemoteParts, upload_part_bytes
 from tilegen.tiling.sinks.remote.partial import RemotePartial
 from tilegen.tiling.sinks.tile_codec import Compression
 

@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 
 from tilegen.errors import OutputError
 from tilegen.tiling.sinks.cog_assembly import Assembly
-from tilegen.tiling.sinks.cog_folder import PartFolder
+from tilegen.tiling.sinks.cog_folder import PartFolder, part_name
 from tilegen.tiling.sinks.cog_parts import Part, PartLayout, framed_sizes
 from tilegen.tiling.sinks.overviews import num_owned_levels
 from tilegen.tiling.sinks.remote.bucket import Bucket
@@ -124,11 +124,6 @@ class RemoteParts:
         if part is None:
             raise OutputError(f"The copy of {part_name(shard)} on this machine is gone. Run the same command again.")
         return part
-
-
-def part_name(shard: tuple[int, int]) -> str:
-    """Name of the part of a shard, in buckets as in folders."""
-    return f"{_SHARD}{shard[0]}-{shard[1]}.part"
 
 
 def upload_part_bytes(num_bytes: int) -> int:
