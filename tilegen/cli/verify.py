@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import random
 import secrets
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
     from tilegen.world import World
 
 _DECISIVE = ("rng_version", "prior")
-_NOTABLE = ("software", "torch", "machine", "device", "tile_px")
+_NOTABLE = ("software", "torch", "machine", "device", "engine", "tile_px")
+_OPTIONS = ("seed", "scale_seeds", "truncation_psi", "device", "dtype", "engine")
+"""Keys of the provenance that are options of `open_world`."""
 
 
 class CannotVerify(click.ClickException):
@@ -103,10 +104,12 @@ def _world_of(written: Written, model: str, device: str | None) -> World:
     from tilegen.world import open_world
 
     said = written.provenance
-    # What open_world takes by the name that provenance gives it: seed, scale_seeds, truncation_psi, dtype and so on.
-    known = inspect.signature(open_world).parameters.keys() - {"model", "crs", "res"}
-    options: dict[str, Any] = {name: said[name] for name in known & said.keys()}
-    world = open_world(model, **{**options, **({"device": device} if device else {})})
+    options: dict[str, Any] = {name: said[name] for name in _OPTIONS if name in said}
+    if device is not None and device.partition(":")[0] != said.get("device"):
+        options |= {"device": device, "engine": "auto"}  # an engine of one kind of device is not there on another
+    elif device is not None:
+        options["device"] = device
+    world = open_world(model, **{"engine": "eager", **options})  # older products do not say, and knew no other
     if world.config.digest != said["model_digest"]:
         raise InputError(
             f"{written.path} was made with the model {said['model_digest'][:12]}, and {model!r} is "
