@@ -26,6 +26,7 @@ from tilegen.model.checkpoint import (
     save_generator,
 )
 from tilegen.model.config import GENERATOR_PRESETS
+from tilegen.model.generator import Generator
 from tilegen.testing.checkpoints import NANO, random_generator, save_random_checkpoint
 
 
@@ -384,6 +385,12 @@ def test_a_hostile_header_is_refused(path: Path, good: bytes, fault: str) -> Non
     HOSTILE[fault](header)
     path.write_bytes(put_together(header, rest))
     refused(path)
+
+
+def test_a_network_is_compared_with_a_header_before_it_takes_memory() -> None:
+    with torch.device("meta"):
+        skeleton = Generator(NANO)
+    assert all(tensor.is_meta for tensor in skeleton.state_dict().values())
 
 
 def test_taking_apart_and_putting_together_changes_nothing(path: Path, good: bytes) -> None:

@@ -362,7 +362,7 @@ def test_a_cluster_of_somebody_else(started, controls, tmp_path):
     """Without workers, with one, and with a scheduler that dies in the middle of a run."""
     card = tmp_path / "scheduler.json"
     scheduler = started("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(card))
-    wait_until(card.exists)
+    wait_until(lambda: card.exists() and card.read_bytes())  # it is there before it is written
     address = json.loads(card.read_text())["address"]
     with pytest.raises(ScheduleError, match=rf"^The Dask scheduler at {address} has no workers\. Start some with"):
         cluster(address, 1)

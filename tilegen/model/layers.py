@@ -31,8 +31,10 @@ class Linear(nn.Module):
         self, c_in: int, c_out: int, *, gain: float = 1.0, lr_mul: float = 1.0, bias_init: float = 0.0
     ) -> None:
         super().__init__()
-        # Not a product: that loads torch's compiler (2 s) when a checkpoint is checked on the meta device.
-        self.weight = nn.Parameter(torch.normal(0.0, 1 / lr_mul, (c_out, c_in)))
+        weight = torch.empty(c_out, c_in)
+        if not weight.is_meta:  # where checkpoints are checked: arithmetic there would load torch's compiler (2 s)
+            weight.normal_(0.0, 1 / lr_mul)
+        self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.full((c_out,), bias_init / lr_mul))
         self.weight_gain = gain * lr_mul / math.sqrt(c_in)
         self.bias_gain = gain * lr_mul

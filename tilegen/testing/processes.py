@@ -62,7 +62,7 @@ class Processes:
         """A scheduler and its address."""
         card = self.folder / f"scheduler-{len(self.running)}.json"
         process = self.dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(card))
-        wait_until(card.exists)
+        wait_until(lambda: card.exists() and card.read_bytes())  # it is there before it is written
         return process, str(json.loads(card.read_text())["address"])
 
     def worker(self, address: str) -> subprocess.Popen[bytes]:
