@@ -18,6 +18,14 @@ def activated(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return F.leaky_relu(x, LEAKY_SLOPE)
 
 
+def normal_parameter(*shape: int, std: float) -> nn.Parameter:
+    """A parameter that starts at N(0, std)."""
+    values = torch.empty(shape)
+    if not values.is_meta:  # where checkpoints are checked, and arithmetic would load torch's compiler (2 s)
+        values.normal_(0.0, std)
+    return nn.Parameter(values)
+
+
 class Linear(nn.Module):
     """Equalised fully connected layer on the last axis: of w, of styles, of anything kept channels last.
 
@@ -31,10 +39,7 @@ class Linear(nn.Module):
         self, c_in: int, c_out: int, *, gain: float = 1.0, lr_mul: float = 1.0, bias_init: float = 0.0
     ) -> None:
         super().__init__()
-        weight = torch.empty(c_out, c_in)
-        if not weight.is_meta:  # where checkpoints are checked: arithmetic there would load torch's compiler (2 s)
-            weight.normal_(0.0, 1 / lr_mul)
-        self.weight = nn.Parameter(weight)
+        self.weight = normal_parameter(c_out, c_in, std=1 / lr_mul)
         self.bias = nn.Parameter(torch.full((c_out,), bias_init / lr_mul))
         self.weight_gain = gain * lr_mul / math.sqrt(c_in)
         self.bias_gain = gain * lr_mul

@@ -13,7 +13,7 @@ from tilegen.fields.noise import NoiseField
 from tilegen.geometry.footprint import CONV3, POINTWISE, UPCONV3, UPSAMPLE2, Footprint, site_footprint
 from tilegen.geometry.halo import HaloPlan, Layer
 from tilegen.model.config import GeneratorConfig
-from tilegen.model.layers import Conv, Linear, activated
+from tilegen.model.layers import Conv, Linear, activated, normal_parameter
 from tilegen.model.modulation import demodulation, weight_gain
 from tilegen.model.resample import sampled, site_latents, upsampled, upsampled_conv
 
@@ -62,7 +62,7 @@ class SynthesisLayer(nn.Module):
         self.up = name.endswith("up")
         self.affine = Linear(w_dim, c_in, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(c_out, c_in, 3, 3))
-        self.noise_strength = nn.Parameter(torch.normal(0.0, NOISE_STRENGTH_STD, (c_out,)))
+        self.noise_strength = normal_parameter(c_out, std=NOISE_STRENGTH_STD)
         self.bias = nn.Parameter(torch.zeros(c_out))
 
     def forward(
