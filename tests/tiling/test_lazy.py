@@ -14,7 +14,7 @@ from tilegen.tiling.render import RendererSource
 
 
 def image(chunk_px: int = 40, source: RendererSource | None = None) -> xr.DataArray:
-    return lazy_image(source or CoordinateSource(tile_px=32), address_product(100, 130), chunk_px)
+    return lazy_image(source or CoordinateSource(tile_px=32), address_product(100, 130), chunk_px=chunk_px)
 
 
 def test_nothing_is_rendered_before_it_is_used() -> None:
