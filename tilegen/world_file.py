@@ -17,6 +17,7 @@ from tilegen.geometry.window import Window
 
 _KIND, _VERSION = "tilegen world", 1
 _LARGEST_BYTES = 1 << 20
+_LARGEST_WHOLE = 1 << 53  # that a float is equal to, with all below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,9 @@ def read_world_file(path: Path) -> WorldFile:
         raise InputError(f"{path} does not describe a world of tilegen. Write such a file with World.save.")
     if (version := said.pop("version", None)) != _VERSION:
         raise InputError(f"{path} has version {version!r}; this tilegen reads {_VERSION}. Update tilegen.")
+    for name in ("truncation_psi", "res"):
+        if type(whole := said.get(name)) is int and abs(whole) < _LARGEST_WHOLE:
+            said[name] = float(whole)
     try:
         return from_dict(WorldFile, said)
     except InputError as error:

@@ -48,7 +48,9 @@ def lazy_image(
         source,
         _first_pixel(product, level),
         level,
-        chunks=((len(product.band_names),), *_chunks(product, level, chunk_px)),
+        chunks=da.core.normalize_chunks(
+            (-1, chunk_px, chunk_px), (len(product.band_names), rows, cols), dtype=np.uint8
+        ),
         dtype=np.uint8,
         meta=np.empty((0, 0, 0), np.uint8),
     )
@@ -63,8 +65,8 @@ def indexed_image(source: RendererSource, product: Product, *, level: int = 0) -
     """
     _check_size(*product.level_shape(level))
     image = _georeferenced(LazilyIndexedArray(_WorldArray(source, product, level)), product, level)
-    chunks = ((len(product.band_names),), *_chunks(product, level, default_chunk_px(level)))
-    image.encoding["preferred_chunks"] = dict(zip(_DIMENSIONS, chunks, strict=True))
+    edge = default_chunk_px(level)
+    image.encoding["preferred_chunks"] = {"band": len(product.band_names), "y": edge, "x": edge}
     return image
 
 
@@ -93,7 +95,8 @@ class _WorldArray(BackendArray):
         pixels: np.ndarray = np.empty((len(bands), len(rows), len(cols)), np.uint8)
         if pixels.size:
             pixels = pixels_at(opened(self._source), *places, level=self._level)[list(bands)]
-        return pixels[tuple(0 if isinstance(part, int | np.integer) else slice(None) for part in key)]
+        is_one = [isinstance(part, int | np.integer) for part in key]
+        return np.asarray(pixels[tuple(0 if one else slice(None) for one in is_one)])
 
 
 def _chosen(part: Any, size: int) -> Sequence[int]:
@@ -102,24 +105,6 @@ def _chosen(part: Any, size: int) -> Sequence[int]:
     if isinstance(part, slice):
         return every[part]
     return [every[int(position)] for position in np.atleast_1d(part)]
-
-
-def _chunks(product: Product, level: int, chunk_px: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Heights and widths of chunks. Where there are several they end on a lattice of the world, as its tiles do.
-
-    So no tile is rendered for two chunks, if a chunk is whole tiles.
-    """
-    rows, cols = (
-        (size,) if size <= chunk_px else _cut(first, first + size, chunk_px)
-        for first, size in zip(_first_pixel(product, level), product.level_shape(level), strict=True)
-    )
-    return rows, cols
-
-
-def _cut(start: int, stop: int, step: int) -> tuple[int, ...]:
-    """Lengths of the pieces between `start` and `stop`, which multiples of `step` part."""
-    ends = [*range((start // step + 1) * step, stop, step), stop]
-    return tuple(end - begin for begin, end in zip([start, *ends[:-1]], ends, strict=True))
 
 
 def _first_pixel(product: Product, level: int) -> tuple[int, int]:
@@ -152,8 +137,11 @@ def _georeferenced(pixels: Any, product: Product, level: int) -> xr.DataArray:
         # Flat text, as in a GeoTIFF: netCDF has no truth values, and whoever writes this image writes what made it.
         attrs={"long_name": product.band_names, **flat_provenance(product)},
     )
-    georeferenced: xr.DataArray = image.rio.write_crs(product.georef.wkt).rio.write_transform(transform)
-    return georeferenced.rio.write_nodata(product.nodata)
+    # In place: rioxarray copies deeply otherwise, with whatever the pixels come from.
+    image.rio.write_crs(product.georef.wkt, inplace=True)
+    image.rio.write_transform(transform, inplace=True)
+    image.rio.write_nodata(product.nodata, inplace=True)
+    return image
 
 
 def _check_size(rows: int, cols: int, *, num_chunks: int = 1) -> None:
