@@ -24,6 +24,7 @@ from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.overviews import num_owned_levels
 from tilegen.tiling.sinks.partial import partial_folder
 from tilegen.tiling.sinks.remote.address import is_url
+from tilegen.tiling.sinks.tile_codec import TIFF_COMPRESSION
 from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME, group_name, root_attributes
 from tilegen.tiling.verify import plain
 
@@ -33,6 +34,7 @@ _FREE_TEXT = {"licence", "attribution"}
 """Provenance that people word: "2026" is not a number there."""
 
 _UNFINISHED = "is not finished. Give the command that makes it again, which goes on with it."
+_CHANGED = "was changed since tilegen wrote it. Export the product that it was made from."
 _GDAL_S_OWN = {"AREA_OR_POINT", "TIFFTAG_IMAGEDESCRIPTION", "TIFFTAG_SOFTWARE"}
 
 
@@ -194,8 +196,7 @@ def _tiff_product(place: str) -> Product:
         ):
             said = {name: _meant(name, text) for name, text in tiff.tags().items() if name not in _GDAL_S_OWN}
             _require_ours(place, said, np.dtype(tiff.dtypes[0]))
-            is_ours = tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG" and tiff.crs is not None
-            _require(is_ours, f"{place} was changed since tilegen wrote it. Export the product that it was made from.")
+            _require(_is_as_written(tiff, said), f"{place} {_CHANGED}")
             chunk_px = int(tiff.block_shapes[0][0])
             return Product(
                 extent=_extent(place, tiff.shape, tuple(tiff.transform)),
@@ -208,6 +209,13 @@ def _tiff_product(place: str) -> Product:
             )
     except RasterioIOError:
         raise InputError(f"{place} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
+
+
+def _is_as_written(tiff: Any, said: Mapping[str, Any]) -> bool:
+    """Whether a GeoTIFF with our tags is a COG of ours: GDAL sorts tags that it copies, and edits break the layout."""
+    is_lossless = tiff.compression is not None and tiff.compression.name in TIFF_COMPRESSION
+    is_cog = tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+    return is_cog and is_lossless and tiff.crs is not None and next(iter(said)) == "synthetic"
 
 
 def _require_ours(place: str, said: Mapping[str, Any], dtype: np.dtype[Any]) -> None:
