@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from tilegen.cli.main import main
-from tilegen.testing.sinks import address_product, write_product
+from tilegen.testing.sinks import address_pixels, address_product, write_product
 from tilegen.tiling.sinks import open_sink
 
 MADE = {"synthetic": True, "seed": 7, "model_digest": "00ff"}
@@ -40,4 +40,17 @@ def test_what_is_not_there_is_one_sentence(tmp_path, bucket, kind):
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert f"s3://{bucket}/nothing.{kind} is not" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["tif", "zarr"])
+def test_what_is_not_finished_in_a_store_is_not_exported(tmp_path, bucket, kind):
+    product, there = address_product(100, 50, provenance=MADE), f"s3://{bucket}/a.{kind}"
+    sink = open_sink(there, product)
+    sink.begin(overwrite=False)
+    sink.write((0, 0), address_pixels(product.shard_window((0, 0))))
+    result = run("export", there, tmp_path / "b.tif")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"{there} is not" in result.stderr
     assert list(tmp_path.iterdir()) == []
