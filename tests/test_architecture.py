@@ -40,7 +40,11 @@ DATA = WORDS | names("tilegen.data")
 MAKERS = DATA | names("tilegen.fields tilegen.model")
 RENDERING = WORDS | names("tilegen.tiling")
 SERVING = RENDERING | names("tilegen.server")
-EVERYTHING = MAKERS | RENDERING | names("tilegen.metrics tilegen.training tilegen.world tilegen.weights tilegen")
+EVERYTHING = (
+    MAKERS
+    | RENDERING
+    | names("tilegen.metrics tilegen.training tilegen.world tilegen.world_file tilegen.weights tilegen")
+)
 ARRAYS = names("numpy jaxtyping")
 TENSORS = ARRAYS | names("torch")
 
@@ -64,6 +68,7 @@ PARTS = {
     "tilegen.tiling": Part(below=RENDERING, top=ARRAYS),
     "tilegen.tiling.lazy": Part(below=RENDERING, top=ARRAYS | names("dask rioxarray xarray")),
     "tilegen.tiling.finished": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
+    "tilegen.tiling.stored": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
     "tilegen.tiling.preview": Part(below=RENDERING, top=ARRAYS | names("PIL rasterio zarr")),
     "tilegen.tiling.verify": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
     "tilegen.tiling.plan": Part(below=RENDERING, top=ARRAYS | names("psutil")),
@@ -102,7 +107,12 @@ PARTS = {
     ),
     "tilegen.metrics.sheets": Part(below=WORDS | names("tilegen.metrics"), top=TENSORS | names("PIL")),
     # 3 the joint
-    "tilegen.world": Part(below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS, late=names("xarray")),
+    "tilegen.world": Part(
+        below=MAKERS | RENDERING | names("tilegen.weights tilegen.world_file"), top=TENSORS, late=names("xarray")
+    ),
+    # Light at the top: xarray loads both for every file that it does not know.
+    "tilegen.world_file": Part(below=MAKERS),
+    "tilegen.xarray_engine": Part(below=EVERYTHING, top=names("xarray")),
     "tilegen.__main__": Part(below=names("tilegen.cli")),
     # 4 edges: a server, which a command loads when it runs
     "tilegen.server": Part(below=SERVING, top=ARRAYS | names("morecantile starlette")),

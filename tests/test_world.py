@@ -15,6 +15,7 @@ import tilegen
 from tilegen.errors import CheckpointError, InputError
 from tilegen.geometry.window import Window
 from tilegen.testing.checkpoints import save_random_checkpoint
+from tilegen.testing.sinks import reference_levels
 from tilegen.testing.strategies import FAR_PX, nested_windows
 from tilegen.tiling.render import RendererSource, TileRenderer
 from tilegen.world import TILE_PX, World, open_world
@@ -114,6 +115,17 @@ def test_an_xarray_holds_the_same_pixels_and_knows_where_it_lies(world: World) -
     assert lazy.rio.nodata == 0
     corner = lazy[:, :5, :5].compute(scheduler="synchronous")
     np.testing.assert_array_equal(corner, world.read(Window.from_size(5, 5, row0=window.row0, col0=window.col0)))
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray 0.19 with affine 3
+def test_an_xarray_from_afar_is_what_an_overview_of_the_same_ground_holds(world: World) -> None:
+    """Bounds grow to whole coarse pixels, on a grid that is the world's."""
+    lazy = world.to_xarray(bounds=(-12.2, 10, 13, 30.1), res=2.0)
+    assert lazy.rio.bounds() == (-14.0, 10.0, 14.0, 32.0)
+    whole = Window(row0=-64, row1=-20, col0=-28, col1=28)
+    np.testing.assert_array_equal(lazy.compute(scheduler="synchronous"), reference_levels(world.read(whole), 3)[2])
+    assert lazy.attrs["model_digest"] == world.card.digest
+    assert (lazy.attrs["synthetic"], lazy.attrs["seed"]) == ("true", "7")
 
 
 def test_building_an_xarray_loads_no_weights(model: Path, tmp_path: Path) -> None:

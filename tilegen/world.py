@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from tilegen.config import to_dict
 from tilegen.errors import CheckpointError, InputError
 from tilegen.fields.counter import RNG_VERSION, check_seed
-from tilegen.geometry.georef import GeoReference
+from tilegen.geometry.georef import Bounds, GeoReference
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
@@ -26,8 +26,10 @@ from tilegen.model.checkpoint import Card, checkpoint_here, load_generator, read
 from tilegen.model.engine import ENGINES, chosen_engine, open_engine
 from tilegen.model.generator import Generator
 from tilegen.model.pixels import as_uint8
+from tilegen.tiling.levels import covering, level_of
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import render_window
+from tilegen.world_file import WorldFile, is_world_file_name, read_world_file
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -175,11 +177,36 @@ class World:
         """
         return render_window(self.renderer, window) if whole_tiles else self.renderer.render_exact(window)
 
-    def to_xarray(self, window: Window, *, chunk_px: int = 4 * TILE_PX) -> xr.DataArray:
-        """`window` as a lazy, georeferenced DataArray (band, y, x); chunks are rendered when they are used."""
+    def to_xarray(
+        self,
+        window: Window | None = None,
+        *,
+        bounds: Bounds | None = None,
+        res: float | None = None,
+        chunk_px: int | None = None,
+    ) -> xr.DataArray:
+        """A window of the world as a lazy, georeferenced DataArray (band, y, x); chunks are rendered when used.
+
+        Args:
+            window: what it covers, in pixels of full resolution; or
+            bounds: (xmin, ymin, xmax, ymax) in the CRS; pixels that they cut are shown.
+            res: the world's own, or that times 2, 4, 8 … 512. Coarse pixels are means of rendered ones, as in products.
+            chunk_px: edge of a chunk; by default 2048 rendered pixels.
+        """
         from tilegen.tiling.lazy import lazy_image
 
-        return lazy_image(self.config, self.product(window), chunk_px)
+        level = level_of(res, self.georef.res, TILE_PX)
+        extent = covering(self.georef, window, bounds, level=level)
+        return lazy_image(self.config, self.product(extent), level=level, chunk_px=chunk_px)
+
+    def save(self, path: Path | str, *, window: Window | None = None, overwrite: bool = False) -> None:
+        """Describe the world in a JSON file that `open_world` and `xarray.open_dataset` open; no pixels, no weights.
+
+        Args:
+            window: what xarray shows unless it is asked for something else.
+        """
+        said = WorldFile.of(Path(path), vars(self.config), crs=self.georef.crs, res=self.georef.res, window=window)
+        said.write(Path(path), overwrite=overwrite)
 
     def product(self, extent: Window, *, chunk_px: int = TILE_PX, shard_px: int = 4 * TILE_PX) -> Product:
         """The product of `extent`, ready for a sink."""
@@ -232,7 +259,8 @@ def open_world(  # noqa: PLR0913  one argument per option
     """The endless image of one model and seed. Reads the checkpoint's card; weights are loaded on first use.
 
     Args:
-        model: "default", the path of a checkpoint, or the folder of a training run.
+        model: "default", the path of a checkpoint, the folder of a training run, or a file of `World.save`, which says
+            all but device and engine.
         seed: which world, 0 .. 2**64 - 1.
         scale_seeds: seeds of single scales of the latent, such as {"region": 5}: another region in the same districts.
         crs: CRS of the world's grid.
@@ -246,6 +274,11 @@ def open_world(  # noqa: PLR0913  one argument per option
     Raises:
         InputError: a value cannot be used. CheckpointError: the checkpoint cannot.
     """
+    if is_world_file_name(model):
+        given = {"seed": seed, "scale_seeds": scale_seeds or None, "crs": crs, "res": res}
+        given |= {"truncation_psi": truncation_psi, "dtype": dtype}
+        said = read_world_file(Path(model)).options(Path(model), open_world, given)
+        return open_world(**said, device=device, engine=engine, drawn_here=drawn_here)
     path = resolve_checkpoint(model)
     card = read_card(path)
     scale_seeds = scale_seeds or {}

@@ -14,6 +14,7 @@ from tilegen.data.prepare import prepare_dataset
 from tilegen.testing.chips import textured_pixels, write_image
 from tilegen.testing.sinks import address_product, write_product
 from tilegen.tiling.sinks import open_sink
+from tilegen.world import open_world
 
 
 @pytest.fixture(params=["a.tif", "a.zarr"])
@@ -162,3 +163,11 @@ def test_a_pipe_is_refused_and_not_waited_for(run, folder, name):
     os.mkfifo(folder / name)
     result = run("info", name)
     assert (result.exit_code, result.stderr) == (1, f"Error: {name} is neither a file nor a folder.\n")
+
+
+def test_a_file_of_a_world_says_which(run, model, folder):
+    open_world(str(model), seed=7, crs="EPSG:32611", device="cpu").save(folder / "world.json")
+    said = described(run, "world.json")
+    assert (said["seed"], said["crs"], said["res"]) == (7, "EPSG:32611", 0.5)
+    (folder / "other.json").write_text("{}")
+    assert run("info", "other.json").stderr.startswith("Error: other.json does not describe a world of tilegen.")

@@ -96,3 +96,37 @@ def test_a_crs_that_is_no_map_is_refused(crs: str) -> None:
 @pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3031", "EPSG:4326", "EPSG:2263"])
 def test_polar_geographic_and_foot_crs_are_maps(crs: str) -> None:
     assert GeoReference(crs=crs, res=1.0).unit
+
+
+@given(
+    row=st.integers(-(2**31), 2**31),
+    col=st.integers(-(2**31), 2**31),
+    res=st.sampled_from([0.3, 0.5, 0.1, 30.0, 1e-5, 1 / 3]),
+)
+def test_the_bounds_of_a_window_are_those_of_no_other(row: int, col: int, res: float) -> None:
+    """Rounding of decimals adds no pixel."""
+    georef, window = GeoReference(crs="EPSG:3857", res=res), Window.from_size(3, 5, row0=row, col0=col)
+    assert georef.window(georef.bounds(window)) == window
+
+
+def test_pixels_that_bounds_cut_are_inside() -> None:
+    georef = GeoReference(crs="EPSG:32611", res=0.5)
+    assert georef.window((-0.1, -0.6, 0.5, 0.2)) == Window(row0=-1, row1=2, col0=-1, col1=1)
+    assert georef.window((0.1, 0.1, 0.2, 0.2)) == Window(row0=-1, row1=0, col0=0, col1=1)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ((1, 0, 0, 1), "are no bounds"),
+        ((0, 1, 1, 1), "are no bounds"),
+        ((0, 0, 1), "are no bounds"),
+        ((0, 0, math.nan, 1), "are no bounds"),
+        ((0, 0, math.inf, 1), "are no bounds"),
+        ((0, 0, 1e30, 1), "are not on a grid"),
+        ((170, 0, 190, 1), "not on the globe"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(bounds: tuple[float | int, ...], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        DEGREES.window(bounds)

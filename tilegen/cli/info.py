@@ -21,7 +21,7 @@ class Place(click.Path):
 @click.argument("path", type=Place(exists=True, path_type=Path), default=None, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and every chip of a dataset.")
 def info(path: Path | str | None, as_json: bool) -> None:
-    """Describe PATH: a product (.tif, .zarr, also at s3://…), a checkpoint, a training run or a dataset.
+    """Describe PATH: a product (.tif, .zarr, also at s3://…), a world, a checkpoint, a training run or a dataset.
 
     Without PATH: the default model.
 
@@ -39,6 +39,7 @@ def _describe(path: Path | str | None, *, in_full: bool) -> dict[str, Any]:
     from tilegen.data.packed import is_packed
     from tilegen.errors import InputError
     from tilegen.model.checkpoint import RUN_CHECKPOINT, read_card, resolve_checkpoint
+    from tilegen.world_file import is_world_file_name, read_world_file
 
     if path is None:
         return to_dict(read_card(resolve_checkpoint("default")))
@@ -50,6 +51,8 @@ def _describe(path: Path | str | None, *, in_full: bool) -> dict[str, Any]:
         raise InputError(f"{path} is neither a file nor a folder.")
     if path.is_dir() and (path / RUN_CHECKPOINT).is_file():
         path = path / RUN_CHECKPOINT
+    if is_world_file_name(path.name):
+        return to_dict(read_world_file(path))
     if path.suffix.lower() != ".safetensors":
         from tilegen.tiling.preview import describe_product
 

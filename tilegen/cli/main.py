@@ -15,6 +15,7 @@ from tilegen.errors import TilegenError
 
 _COMMANDS = {
     "generate": "Render a world to GeoTIFF or Zarr.",
+    "export": "Write a product in another format or layout.",
     "verify": "Compare a product with its world.",
     "serve": "Show a world or a product on a web map.",
     "info": "Describe a product, a checkpoint or a dataset.",

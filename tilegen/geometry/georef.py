@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affine import Affine
@@ -12,9 +13,15 @@ from pyproj.exceptions import CRSError
 from tilegen.errors import InputError
 from tilegen.geometry.window import MAX_COORDINATE, Window
 
+Bounds = Sequence[float | int]
+"""(xmin, ymin, xmax, ymax) in units of a CRS."""
+
 _EARTH_RADIUS_M = 6_371_008.8
 """Mean radius (IUGG)."""
 
+
+_NO_PIXEL = 1e-6
+"""Share of a pixel by which bounds may reach into another one: decimals in float64, and no wish for it."""
 
 _SMALLEST_RES, _LARGEST_RES = 1e-9, 1e9
 """Pixel sizes beyond these are typing errors in every unit, and coordinates in float64 would not hold them."""
@@ -114,3 +121,25 @@ class GeoReference:
         if not (math.isfinite(x) and math.isfinite(y)) or max(abs(x), abs(y)) / self.res > MAX_COORDINATE:
             raise InputError(f"--origin ({x}, {y}) is not a coordinate on a grid of {self.res} {self.unit} pixels.")
         return round(-y / self.res), round(x / self.res)
+
+    def window(self, bounds: Bounds) -> Window:
+        """The smallest window that covers `bounds`, (xmin, ymin, xmax, ymax) in the CRS: the inverse of `bounds`.
+
+        Raises:
+            InputError: the bounds are not finite, not in this order, or lie beyond the grid or the globe.
+        """
+        xmin, ymin, xmax, ymax = map(float, bounds) if len(bounds) == 4 else [math.nan] * 4
+        if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))) or xmin >= xmax or ymin >= ymax:
+            raise InputError(
+                f"{tuple(bounds)} are no bounds. Give (xmin, ymin, xmax, ymax) in units of the CRS, smaller ones first."
+            )
+        if max(map(abs, (xmin, ymin, xmax, ymax))) / self.res > MAX_COORDINATE:
+            raise InputError(f"{tuple(bounds)} are not on a grid of {self.res} {self.unit} pixels. Give other bounds.")
+        window = Window(
+            row0=math.floor(-ymax / self.res + _NO_PIXEL),
+            col0=math.floor(xmin / self.res + _NO_PIXEL),
+            row1=math.ceil(-ymin / self.res - _NO_PIXEL),
+            col1=math.ceil(xmax / self.res - _NO_PIXEL),
+        )
+        self.check_on_earth(window)
+        return window

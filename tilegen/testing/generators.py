@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
@@ -60,6 +60,35 @@ class CoordinateSource:
     def open(self) -> CoordinateRenderer:
         """The renderer."""
         return CoordinateRenderer(tile_px=self.tile_px)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecordingSource:
+    """A `CoordinateSource` that remembers, in this process, which tiles it was asked for. Implements `RendererSource`.
+
+    Args:
+        tile_px: edge of a tile.
+        asked: the tiles, in order.
+    """
+
+    tile_px: int = 32
+    asked: list[Window] = field(default_factory=list)
+
+    def open(self) -> RecordingRenderer:
+        """The renderer."""
+        return RecordingRenderer(tile_px=self.tile_px, asked=self.asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingRenderer(CoordinateRenderer):
+    """What a `RecordingSource` opens."""
+
+    asked: list[Window]
+
+    def render_tile(self, tile: Window) -> UInt8[np.ndarray, "3 rows cols"]:
+        """The addresses of one tile, which is remembered."""
+        self.asked.append(tile)
+        return super().render_tile(tile)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ https://github.com/zarr-conventions, version 0.1. Readers recognise the conventi
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from affine import Affine
@@ -43,7 +44,8 @@ def root_attributes(product: Product) -> dict[str, Any]:
     """Attributes of the root group: provenance, georeference and the list of levels."""
     return {
         "synthetic": True,
-        **product.provenance,
+        # Inner keys in the order that a GeoTIFF has them in, so that neither format knows more than the other.
+        **{name: json.loads(json.dumps(value, sort_keys=True)) for name, value in product.provenance.items()},
         "title": "Synthetic satellite imagery made by tilegen; not an observation of the Earth",
         "Conventions": "CF-1.11",
         **group_attributes(product, 0),
