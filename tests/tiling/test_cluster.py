@@ -58,7 +58,7 @@ class Machines:
     def scheduler(self, *words: object, **settings: object) -> str:
         card = self._folder / f"scheduler-{len(self._running)}.json"
         self._start("scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", card, *words, **settings)
-        wait_until(card.exists)
+        wait_until(lambda: card.exists() and card.read_text())
         return json.loads(card.read_text())["address"]
 
     def worker(self, address: str, *words: object, **settings: object) -> None:
