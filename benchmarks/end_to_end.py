@@ -18,6 +18,9 @@ from pathlib import Path
 import click
 import psutil
 
+from tilegen.model.config import GENERATOR_PRESETS
+from tilegen.testing.checkpoints import save_random_checkpoint
+
 _SAMPLE_S = 0.2
 
 
@@ -55,10 +58,19 @@ def resident_bytes(process: psutil.Process) -> int:
 @click.option("--size", "sizes", multiple=True, default=["2048x2048", "5000x5000"], show_default=True)
 @click.option("--suffix", "suffixes", multiple=True, default=["tif", "zarr"], show_default=True)
 @click.option("--workers", type=int, default=2, show_default=True)
+@click.option("--model", default="default", show_default=True)
+@click.option(
+    "--preset", help="A preset with random weights in place of --model: nano for memory alone, as it is fast."
+)
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Leave the products in this folder.")
-def main(sizes: tuple[str, ...], suffixes: tuple[str, ...], workers: int, keep: Path | None) -> None:
+def main(
+    sizes: tuple[str, ...], suffixes: tuple[str, ...], workers: int, model: str, preset: str | None, keep: Path | None
+) -> None:
     folder = keep or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
+    if preset:
+        model = str(folder / "model.safetensors")
+        save_random_checkpoint(Path(model), GENERATOR_PRESETS[preset])
     click.echo(
         f"{'product':<24} {'seconds':>8} {'Mpx/s':>7} {'client MiB':>11} {'worker MiB':>11} {'x first':>8} {'MB':>8}"
     )
@@ -66,7 +78,18 @@ def main(sizes: tuple[str, ...], suffixes: tuple[str, ...], workers: int, keep: 
         first = None
         for size in sizes:
             out = folder / f"world-{size}.{suffix}"
-            command = [sys.executable, "-m", "tilegen", "generate", str(out), "--size", size, "--quiet"]
+            command = [
+                sys.executable,
+                "-m",
+                "tilegen",
+                "generate",
+                str(out),
+                "--size",
+                size,
+                "--quiet",
+                "--model",
+                model,
+            ]
             seconds, peaks = measured([*command, "--workers", str(workers), "--overwrite"])
             width, height = (int(side) for side in size.split("x"))
             largest = max(peaks.values())

@@ -98,15 +98,17 @@ class NaiveTwin:
         return F.interpolate(grid.permute(0, 3, 1, 2).contiguous(), size=window.shape, mode="bilinear")
 
 
-def seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def seconds(function: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    started = clock()
     function()
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def medians(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def medians(
+    functions: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Seconds of each, measured in turns."""
-    rounds = [{name: seconds(function) for name, function in functions.items()} for _ in range(repeats + 1)][1:]
+    rounds = [{name: seconds(function, clock) for name, function in functions.items()} for _ in range(repeats + 1)][1:]
     return {name: statistics.median(measured[name] for measured in rounds) for name in functions}
 
 
@@ -132,9 +134,11 @@ def ceilings() -> str:
 @click.option("--preset", "presets", multiple=True, help="A preset with random weights.  [default: S]")
 @click.option("--tile", "tile_px", default=TILE_PX, show_default=True)
 @click.option("--repeats", default=7, show_default=True)
+@click.option("--cpu-time", is_flag=True, help="Processor seconds, for machines that others use as well.")
 @torch.no_grad()
-def main(models: tuple[str, ...], presets: tuple[str, ...], tile_px: int, repeats: int) -> None:
+def main(models: tuple[str, ...], presets: tuple[str, ...], tile_px: int, repeats: int, cpu_time: bool) -> None:
     torch.set_num_threads(1)
+    clock = time.thread_time if cpu_time else time.perf_counter
     networks = {name: load_generator(resolve_checkpoint(name))[0] for name in models or ("default",)}
     networks |= {name: Generator(GENERATOR_PRESETS[name]).eval() for name in presets or ("S",)}
     window = Window.from_size(tile_px, tile_px)
@@ -146,7 +150,7 @@ def main(models: tuple[str, ...], presets: tuple[str, ...], tile_px: int, repeat
     for name, generator in networks.items():
         naive_s = 0.0
         for dtype in (torch.float32, torch.bfloat16):
-            took = medians(contestants(generator, window, dtype), repeats)
+            took = medians(contestants(generator, window, dtype), repeats, clock)
             naive_s = took.setdefault("naive", naive_s)
             rate = {key: tile_px**2 / value / 1e6 for key, value in took.items()}
             click.echo(

@@ -61,6 +61,7 @@ PARTS = {
     "tilegen.geometry.georef": Part(below=WORDS, top=names("affine pyproj")),
     # 1 randomness, networks, tiles
     "tilegen.native": Part(top=names("torch")),
+    "tilegen.native.gpu": Part(top=names("triton")),
     "tilegen.fields": Part(below=WORDS | names("tilegen.native"), top=TENSORS),
     "tilegen.model": Part(
         below=WORDS | names("tilegen.fields tilegen.native"), top=TENSORS - names("numpy") | names("safetensors")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from jaxtyping import UInt8
 
 from tilegen.config import to_dict
 from tilegen.errors import CheckpointError, InputError
+from tilegen.fields import kernels
 from tilegen.fields.counter import RNG_VERSION, check_seed
 from tilegen.geometry.georef import Bounds, GeoReference
 from tilegen.geometry.halo import HaloPlan
@@ -23,9 +25,9 @@ from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.model.arithmetic import chosen_device, fixed_arithmetic
 from tilegen.model.checkpoint import Card, checkpoint_here, load_generator, read_card, resolve_checkpoint
+from tilegen.model.copies import Arriving
 from tilegen.model.engine import ENGINES, chosen_engine, open_engine
 from tilegen.model.generator import Generator
-from tilegen.model.pixels import as_uint8
 from tilegen.tiling.levels import covering, level_of
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import render_window
@@ -79,6 +81,11 @@ class WorldConfig:
         if self.engine not in ENGINES:
             raise InputError(f"Unknown engine {self.engine!r}. Choose {' or '.join(ENGINES)}.")
 
+    @property
+    def off_cpu(self) -> bool:
+        """Whether a GPU paints. Implements `OffCpu`."""
+        return torch.device(self.device).type != "cpu"
+
     def open(self) -> TileGenerator:
         """The renderer of this world. Implements `RendererSource`.
 
@@ -94,12 +101,15 @@ class WorldConfig:
 
 
 class TileGenerator:
-    """A generator that paints the tiles of one world. Implements `TileRenderer`."""
+    """A generator that paints the tiles of one world. Implements `TileRenderer` and `RendersAhead`."""
 
     def __init__(self, config: WorldConfig, generator: Generator) -> None:
         self._config = config
         self._generator = generator
         self._engine = open_engine(config.engine, generator, _DTYPES[config.dtype])
+        self._ahead = 1 if config.off_cpu else 0
+        # The kernels of a CPU draw a tile's latents in milliseconds; torch would launch a thousand on a GPU.
+        self._fields_on = torch.device("cpu") if kernels.available(torch.device("cpu")) else None
 
     @property
     def lattice(self) -> Lattice:
@@ -123,8 +133,21 @@ class TileGenerator:
         """Pixels of one tile, 1..255; the same bytes whatever the caller has set in torch."""
         return self.render_exact(tile)
 
+    def render_tiles(self, tiles: Iterable[Window]) -> Iterator[UInt8[np.ndarray, "bands rows cols"]]:
+        """`render_tile` of each; a GPU paints the next one while pixels are on their way. See `RendersAhead`."""
+        on_their_way: deque[Arriving] = deque()
+        for tile in tiles:
+            on_their_way.append(self._begun(tile))
+            if len(on_their_way) > self._ahead:
+                yield on_their_way.popleft().arrived().numpy()
+        while on_their_way:
+            yield on_their_way.popleft().arrived().numpy()
+
     def render_exact(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
         """Pixels of any window in one pass, off the lattice; equal to the tiles' but for rounding (1 code value)."""
+        return self._begun(window).arrived().numpy()
+
+    def _begun(self, window: Window) -> Arriving:
         config = self._config
         with fixed_arithmetic(torch.device(config.device)):
             inputs = self._generator.inputs(
@@ -132,9 +155,9 @@ class TileGenerator:
                 window,
                 scale_seeds={name: (seed,) for name, seed in config.scale_seeds},
                 truncation_psi=config.truncation_psi,
+                fields_on=self._fields_on,
             )
-            image = self._engine(inputs)
-        return as_uint8(image[0]).cpu().numpy()
+            return Arriving.of(self._engine(inputs)[0])
 
 
 class World:
@@ -292,7 +315,7 @@ def open_world(  # noqa: PLR0913  one argument per option
         truncation_psi=truncation_psi,
         device=device,
         dtype=dtype,
-        engine=chosen_engine(engine, device, card.architecture),
+        engine=chosen_engine(engine, device, card.architecture, here=drawn_here),
     )
     if res is None:
         unit_m = GeoReference(crs=crs, res=1.0).unit_m

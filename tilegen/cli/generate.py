@@ -28,7 +28,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--origin", type=Origin(), default=(0.0, 0.0), help="Upper left corner in the CRS.  [default: 0,0]")
 @click.option("--res", type=float, help="Pixel size in units of the CRS.  [default: that of the training imagery]")
 @click.option("--truncation-psi", type=float, default=1.0, show_default=True, help="Below 1: less varied.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Local worker processes.  [default: one per core]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Local processes.  [default: one per core, one for a GPU]")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use this Dask cluster instead of local workers.")
 @click.option("--dashboard", is_flag=True, help="Print the address of Dask's dashboard; local workers open one.")
 @click.option("--performance-report", "page", type=_FILE, help="Also Dask's own report of the run, an HTML file.")
@@ -113,7 +113,7 @@ def generate(  # noqa: PLR0913  one argument per option
     sink = open_sink(out, product)
     if resume:
         _require_unfinished(out, overwrite=overwrite)
-    workers = workers or default_workers()
+    workers = workers or (1 if world.config.off_cpu else default_workers())  # one process keeps a GPU busy
     # A plan needs no GPU, and this machine may have none.
     planned = world.config if scheduler is None else dataclasses.replace(world.config, device="cpu", engine="eager")
     plan = plan_render(product, planned.open(), copies=sink.disk_copies, measure=dry_run and scheduler is None)

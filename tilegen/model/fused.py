@@ -1,7 +1,7 @@
-"""The CPU engine: the synthesis network for one image, without gradients, with one pass of memory per convolution.
+"""The compiled engine: the synthesis network for one image, without gradients, one pass of memory per convolution.
 
-The convolutions are torch's; all between them is a compiled layer. `SynthesisNetwork.forward` is the reference that it
-is tested against.
+The convolutions are torch's; all between them is a compiled layer, in C++ for CPUs and in Triton for GPUs.
+`SynthesisNetwork.forward` is the reference that it is tested against.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.window import Window
 from tilegen.model.config import GeneratorConfig
 from tilegen.model.generator import SynthesisInputs
-from tilegen.model.kernels import LANES, MOST_BANDS, Axis, Maps, Weights, available, paint_layer
+from tilegen.model.kernels import LANES, MOST_BANDS, Axis, Maps, PaintLayer, Weights, available, paint_layer
 from tilegen.model.layers import Linear
 from tilegen.model.modulation import DEMODULATION_EPS, weight_gain
 from tilegen.model.resample import site_latents, site_positions, upsampled
@@ -87,17 +87,18 @@ class _FusedLayer:
 
 
 class FusedSynthesis:
-    """A `SynthesisNetwork` for one image at a time on the CPU. Copies the weights: train the network, not this.
+    """A `SynthesisNetwork` for one image at a time. Copies the weights: train the network, not this.
 
     Args:
-        synthesis: the network; `can_fuse` says whether it fits.
+        synthesis: the network; `can_fuse` says whether it fits the CPU.
         dtype: of convolutions and style maps, float32 or bfloat16. Sums between them are float32.
+        paint: `paint_layer`, or its like for other devices.
     """
 
     @torch.no_grad()
-    def __init__(self, synthesis: SynthesisNetwork, dtype: torch.dtype) -> None:
+    def __init__(self, synthesis: SynthesisNetwork, dtype: torch.dtype, paint: PaintLayer = paint_layer) -> None:
         to_image = _to_image_of(synthesis)
-        self._synthesis, self._dtype = synthesis, dtype
+        self._synthesis, self._dtype, self._paint = synthesis, dtype, paint
         self._layers = [
             _FusedLayer(layer, to_image[number // 2 - 1] if number and number % 2 == 0 else None, dtype)
             for number, layer in enumerate(_layers_of(synthesis))
@@ -116,14 +117,14 @@ class FusedSynthesis:
             if layer.image_affine is not None:
                 cut = plan[f"rgb{layer.level}"].within(writes)
             maps = Maps(
-                by_row=_axis(layer.level, writes.row0, writes.height),
-                by_col=_axis(layer.level, writes.col0, writes.width),
+                by_row=_axis(layer.level, writes.row0, writes.height, x.device),
+                by_col=_axis(layer.level, writes.col0, writes.width, x.device),
                 gain=layer.gain(styles.read(layer.affine, layer.level, writes)),
                 style=styles.read_float32(None if following is None else following.affine, layer.level, writes),
                 image_style=styles.read_float32(layer.image_affine, layer.level, writes),
                 noise=inputs.noise.read(layer.index, writes, x.device)[0, 0].contiguous(),
             )
-            out, part = paint_layer(
+            out, part = self._paint(
                 layer.convolved(x), layer.weights, maps, upsampling=layer.up, corner=corner, image_cut=cut
             )
             if part is not None:
@@ -182,18 +183,18 @@ def _joined(
     return part.add_(upsampled(image)[..., *plan[f"rgb{level}"].within(made)])
 
 
-def _axis(level: int, start: int, count: int) -> Axis:
+def _axis(level: int, start: int, count: int, device: torch.device) -> Axis:
     """The sites of pixels [start, start + count) of `level`."""
-    return _axis_of_phase(level, start % (1 << max(level - 1, 0)), count)
+    return _axis_of_phase(level, start % (1 << max(level - 1, 0)), count, device)
 
 
 @functools.lru_cache(maxsize=1024)
-def _axis_of_phase(level: int, phase: int, count: int) -> Axis:
+def _axis_of_phase(level: int, phase: int, count: int, device: torch.device) -> Axis:
     if level < 2:  # every pixel is a site, or a cell
         site, fraction = torch.arange(count), torch.zeros(count)
     else:
         site, fraction = site_positions(level, phase, count)
-    return Axis(site=site.to(torch.int32), fraction=fraction.to(torch.float32))
+    return Axis(site=site.to(device, torch.int32), fraction=fraction.to(device, torch.float32))
 
 
 def _layers_of(synthesis: SynthesisNetwork) -> list[SynthesisLayer]:

@@ -10,10 +10,11 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from tilegen.fields.latent import ContentField, LatentField
-from tilegen.fields.noise import NoiseField
+from tilegen.fields.noise import Noise, NoiseField
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.window import Window
 from tilegen.model.config import GeneratorConfig
+from tilegen.model.copies import sent
 from tilegen.model.mapping import MappingNetwork
 from tilegen.model.synthesis import SynthesisNetwork, synthesis_layers
 
@@ -34,7 +35,7 @@ class SynthesisInputs:
 
     w: Float32[Tensor, "batch site_rows site_cols w_dim"]
     content: Float32[Tensor, "batch c_content cell_rows cell_cols"]
-    noise: NoiseField
+    noise: Noise
     plan: HaloPlan
 
 
@@ -90,6 +91,7 @@ class Generator(nn.Module):
         *,
         scale_seeds: Mapping[str, tuple[int, ...]] | None = None,
         truncation_psi: float = 1.0,
+        fields_on: torch.device | None = None,
     ) -> SynthesisInputs:
         """What `window` is painted from.
 
@@ -98,12 +100,14 @@ class Generator(nn.Module):
             window: of the image.
             scale_seeds: seeds of single scales of the latent, by name, where they are not those of the world.
             truncation_psi: 1 as trained; smaller is more typical and less varied.
+            fields_on: device that draws latents and content, None for that of the weights. Their bits are the same.
         """
         plan = self.plan(window)
         device = self.synthesis.const.device
-        prior = self.config.prior
-        z = LatentField(prior=prior, seeds=seeds, scale_seeds=scale_seeds or {}).read(plan["sites"], device)
-        content = ContentField(channels=prior.content_channels, seeds=seeds).read(plan["content"], device)
+        prior, drawn_on = self.config.prior, fields_on or device
+        z = LatentField(prior=prior, seeds=seeds, scale_seeds=scale_seeds or {}).read(plan["sites"], drawn_on)
+        content = ContentField(channels=prior.content_channels, seeds=seeds).read(plan["content"], drawn_on)
+        z, content = sent(z, device), sent(content, device)
         return SynthesisInputs(
             w=self.mapping(z, truncation_psi), content=content, noise=NoiseField(seeds=seeds), plan=plan
         )

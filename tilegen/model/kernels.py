@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float32, Int32
@@ -87,6 +88,24 @@ class Weights:
     bias: Float32[Tensor, "channels"]
     image_weight: Float32[Tensor, "bands channels"] | None = None
     image_bias: Float32[Tensor, "bands"] | None = None
+
+
+@runtime_checkable
+class PaintLayer(Protocol):
+    """`paint_layer` of some device."""
+
+    def __call__(
+        self,
+        x: Tensor,
+        weights: Weights,
+        maps: Maps,
+        *,
+        upsampling: bool,
+        corner: tuple[int, int],
+        image_cut: tuple[slice, slice] | None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """See `paint_layer`."""
+        ...
 
 
 def paint_layer(

@@ -20,6 +20,16 @@ def as_uint8(image: Float32[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     Raises:
         CheckpointError: a value is not finite, so the weights are broken.
     """
-    if not bool(image.isfinite().all()):
-        raise CheckpointError("The model paints values that are not finite. Its weights are broken: use another one.")
+    broken_unless(bool(image.isfinite().all()))
+    return rounded(image)
+
+
+def rounded(image: Float32[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """`as_uint8` of an image that is finite, or will turn out not to be."""
     return ((image + 1) * 127.5).round_().clamp_(1, 255).to(torch.uint8)
+
+
+def broken_unless(is_finite: bool) -> None:
+    """Raises CheckpointError unless an image was finite."""
+    if not is_finite:
+        raise CheckpointError("The model paints values that are not finite. Its weights are broken: use another one.")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from tilegen.fields.noise import NoiseField
+from tilegen.fields.noise import Noise
 from tilegen.geometry.footprint import CONV3, POINTWISE, UPCONV3, UPSAMPLE2, Footprint, site_footprint
 from tilegen.geometry.halo import HaloPlan, Layer
 from tilegen.model.config import GeneratorConfig
@@ -69,7 +69,7 @@ class SynthesisLayer(nn.Module):
         self,
         x: Float[Tensor, "batch c_in rows cols"],
         w: Float32[Tensor, "batch site_rows site_cols w_dim"],
-        noise: NoiseField,
+        noise: Noise,
         plan: HaloPlan,
     ) -> Float[Tensor, "batch c_out rows_out cols_out"]:
         """`x` covers the window of this layer's modulation in `plan`; the result covers that of its convolution."""
@@ -139,7 +139,7 @@ class SynthesisNetwork(nn.Module):
         self,
         ws: Float32[Tensor, "num_ws batch site_rows site_cols w_dim"],
         content: Float32[Tensor, "batch c_content cell_rows cell_cols"],
-        noise: NoiseField,
+        noise: Noise,
         plan: HaloPlan,
         dtype: torch.dtype,
     ) -> Float32[Tensor, "batch bands rows cols"]:

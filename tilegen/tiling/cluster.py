@@ -24,6 +24,7 @@ from distributed.versions import VersionMismatchWarning
 
 from tilegen.errors import InputError, ScheduleError
 from tilegen.tiling.performance import check_bokeh, check_bokeh_of_scheduler, performance_page
+from tilegen.tiling.task import STORING_AT_ONCE
 from tilegen.tiling.workers import GPU, check_workers, gpu_workers
 
 _LONGEST_CONNECT_S = 15.0
@@ -145,7 +146,9 @@ def _remote_cluster(address: str, *, device: str = "cpu", page: Path | None = No
     Raises:
         ScheduleError: nobody answers there, or it has no workers.
     """
-    resources = {"resources": {GPU: 1}} if device.startswith("cuda") else {}
+    # A task that stores what it has rendered keeps its share of the GPU, by Dask's rules: there are enough for all.
+    share = 1 / (1 + STORING_AT_ONCE)
+    resources = {"resources": {GPU: share}} if device.startswith("cuda") else {}
     with silence_logging_cmgr(_LOG_LEVEL), _connected(address) as client:
         if not client.nthreads():
             raise ScheduleError(f"The Dask scheduler at {address} has no workers. Start some with `dask worker`.")

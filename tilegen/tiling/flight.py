@@ -19,11 +19,13 @@ from distributed.scheduler import KilledWorker
 from tilegen.amounts import duration
 from tilegen.errors import ScheduleError, StoreError, TilegenError
 from tilegen.tiling.cluster import in_one_line
-from tilegen.tiling.render import RendererSource
+from tilegen.tiling.render import RendererSource, is_off_cpu
 from tilegen.tiling.sinks.protocol import Sink
-from tilegen.tiling.task import ShardReport, write_shard
+from tilegen.tiling.task import STORING_AT_ONCE, ShardReport, write_shard
 
 _TASKS_PER_THREAD = 2
+"""One that is at work, and one that waits; where a GPU renders, more are at work."""
+
 _RETRIES = 2
 _LOOK_EVERY_S = 1.0
 _SHORTEST_LIMIT_S = 300.0
@@ -61,7 +63,7 @@ class _Attempts:
 
 
 class Flight:
-    """The tasks of one run that a cluster knows of: two for each of its threads, whatever the number of shards.
+    """The tasks of one run that a cluster knows of: a few for each of its threads, whatever the number of shards.
 
     Args:
         shards: what is to be written; read as there is room.
@@ -73,6 +75,7 @@ class Flight:
     ) -> None:
         self._client, self._source, self._sink, self._patience = client, source, sink, patience
         self._remaining = iter(shards)
+        self._tasks_per_thread = _TASKS_PER_THREAD + (STORING_AT_ONCE if is_off_cpu(source) else 0)
         self._outstanding: dict[tuple[int, int], _Attempts] = {}
         self._tasks: dict[Future[Any], tuple[int, int]] = {}
         self._written: dict[tuple[int, int], ShardReport] = {}
@@ -111,7 +114,7 @@ class Flight:
 
     def _has_more(self) -> bool:
         """Hand out what there is room for. Returns whether anything is left to wait for."""
-        room = max(_TASKS_PER_THREAD * sum(self._threads.values()), 1) - len(self._tasks)
+        room = max(self._tasks_per_thread * sum(self._threads.values()), 1) - len(self._tasks)
         for shard in islice(self._remaining, max(room, 0)):
             self._outstanding[shard] = _Attempts()
             self._hand_out(shard)

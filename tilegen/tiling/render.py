@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -42,12 +42,36 @@ class TileRenderer(Protocol):
 
 
 @runtime_checkable
+class RendersAhead(Protocol):
+    """A renderer that begins a tile before the one before it is there, as a GPU can."""
+
+    def render_tiles(self, tiles: Iterable[Window]) -> Iterator[UInt8[np.ndarray, "bands rows cols"]]:
+        """`render_tile` of each, in order; never more than a few at once."""
+        ...
+
+
+@runtime_checkable
 class RendererSource(Hashable, Protocol):
     """A renderer in plain data: picklable and hashable, opened once in each process that needs it."""
 
     def open(self) -> TileRenderer:
         """The renderer, with its weights loaded."""
         ...
+
+
+@runtime_checkable
+class OffCpu(Protocol):
+    """A source that says where tiles are painted."""
+
+    @property
+    def off_cpu(self) -> bool:
+        """Whether another device paints them, and a core is left to store what is painted."""
+        ...
+
+
+def is_off_cpu(source: RendererSource) -> bool:
+    """Whether rendering and storing can go on side by side; what says nothing paints on the CPU."""
+    return isinstance(source, OffCpu) and source.off_cpu
 
 
 @functools.lru_cache(maxsize=1)
@@ -62,8 +86,15 @@ def render_window(renderer: TileRenderer, window: Window) -> UInt8[np.ndarray, "
     Pixels always come from whole tiles of the lattice, so they are the same bytes in every window.
     """
     pixels = np.empty((len(renderer.band_names), *window.shape), np.uint8)
-    for tile in renderer.lattice.tiles(window):
+    for tile, painted in zip(renderer.lattice.tiles(window), _painted(renderer, window), strict=True):
         common = tile.intersection(window)
         if common is not None:
-            pixels[:, *common.within(window)] = renderer.render_tile(tile)[:, *common.within(tile)]
+            pixels[:, *common.within(window)] = painted[:, *common.within(tile)]
     return pixels
+
+
+def _painted(renderer: TileRenderer, window: Window) -> Iterator[UInt8[np.ndarray, "bands rows cols"]]:
+    tiles = renderer.lattice.tiles(window)
+    if isinstance(renderer, RendersAhead):
+        return renderer.render_tiles(tiles)
+    return map(renderer.render_tile, tiles)
