@@ -26,6 +26,7 @@ from tilegen.model.checkpoint import Card, checkpoint_here, load_generator, read
 from tilegen.model.engine import ENGINES, chosen_engine, open_engine
 from tilegen.model.generator import Generator
 from tilegen.model.pixels import as_uint8
+from tilegen.tiling.aoi import Aoi
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import render_window
 
@@ -175,21 +176,50 @@ class World:
         """
         return render_window(self.renderer, window) if whole_tiles else self.renderer.render_exact(window)
 
-    def to_xarray(self, window: Window, *, chunk_px: int = 4 * TILE_PX) -> xr.DataArray:
-        """`window` as a lazy, georeferenced DataArray (band, y, x); chunks are rendered when they are used."""
+    def aoi(self, file: str | Path) -> Aoi:
+        """The polygons of FILE or FILE:LAYER on the grid of this world, for `product` and `to_xarray`.
+
+        Raises:
+            InputError: the file holds no polygons, or this world has no place for them.
+        """
+        from tilegen.tiling.aoi_file import read_aoi
+
+        aoi = read_aoi(str(file)).on(self.georef)
+        self.georef.check_on_earth(aoi.covering())
+        return aoi
+
+    def to_xarray(self, window: Window, *, chunk_px: int = 4 * TILE_PX, aoi: Aoi | None = None) -> xr.DataArray:
+        """`window` as a lazy, georeferenced DataArray (band, y, x); chunks are rendered when they are used.
+
+        Args:
+            aoi: all pixels outside of it are nodata, 0.
+        """
         from tilegen.tiling.lazy import lazy_image
 
-        return lazy_image(self.config, self.product(window), chunk_px)
+        return lazy_image(self.config, self.product(window, aoi=aoi), chunk_px)
 
-    def product(self, extent: Window, *, chunk_px: int = TILE_PX, shard_px: int = 4 * TILE_PX) -> Product:
-        """The product of `extent`, ready for a sink."""
+    def product(
+        self, extent: Window, *, chunk_px: int = TILE_PX, shard_px: int = 4 * TILE_PX, aoi: Aoi | None = None
+    ) -> Product:
+        """The product of `extent`, ready for a sink; with an AOI, nodata outside of it.
+
+        Raises:
+            InputError: chunk and shard do not fit, or the AOI is of another world or holds no pixel of the extent.
+        """
+        anchor = self.georef.anchor
+        place = {
+            # Only where they are: products that were begun before there were any go on.
+            **({"grid_anchor": list(anchor)} if anchor != (0.0, 0.0) else {}),
+            **({"aoi": aoi.provenance()} if aoi is not None else {}),
+        }
         return Product(
             extent=extent,
             georef=self.georef,
             band_names=self.card.architecture.band_names,
-            provenance=self.provenance(),
+            provenance={**self.provenance(), **place},
             chunk_px=chunk_px,
             shard_px=shard_px,
+            aoi=aoi,
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -223,6 +253,7 @@ def open_world(  # noqa: PLR0913  one argument per option
     scale_seeds: Mapping[str, int] | None = None,
     crs: str = DEFAULT_CRS,
     res: float | None = None,
+    anchor: tuple[float, float] = (0.0, 0.0),
     truncation_psi: float = 1.0,
     device: str = "auto",
     dtype: str = "float32",
@@ -237,6 +268,7 @@ def open_world(  # noqa: PLR0913  one argument per option
         scale_seeds: seeds of single scales of the latent, such as {"region": 5}: another region in the same districts.
         crs: CRS of the world's grid.
         res: edge of a pixel in units of the CRS; None for the ground size of the model's training imagery.
+        anchor: (x, y) of the corner of pixel (0, 0), if the world is to fit the grid of a file; see `anchor_of`.
         truncation_psi: 1 as trained; smaller is more typical and less varied.
         device: "auto" (CUDA if there is any), "cpu", "cuda" or "cuda:N".
         dtype: of the convolutions, "float32" or "bfloat16".
@@ -264,4 +296,4 @@ def open_world(  # noqa: PLR0913  one argument per option
     if res is None:
         unit_m = GeoReference(crs=crs, res=1.0).unit_m
         res = float(f"{card.resolution_m / unit_m:.6g}")
-    return World(config, card, GeoReference(crs=crs, res=res))
+    return World(config, card, GeoReference(crs=crs, res=res, anchor=anchor))

@@ -10,6 +10,7 @@ import rioxarray  # noqa: F401  gives DataArrays their .rio
 import xarray as xr
 
 from tilegen.geometry.window import Window
+from tilegen.tiling.aoi import Aoi
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import RendererSource, opened, render_window
 
@@ -21,6 +22,7 @@ def lazy_image(source: RendererSource, product: Product, chunk_px: int) -> xr.Da
         _rendered_chunk,
         source,
         extent,
+        product.aoi,
         chunks=da.core.normalize_chunks((-1, chunk_px, chunk_px), product.shape, dtype=np.uint8),
         dtype=np.uint8,
         meta=np.empty((0, 0, 0), np.uint8),
@@ -40,7 +42,7 @@ def lazy_image(source: RendererSource, product: Product, chunk_px: int) -> xr.Da
     return georeferenced.rio.write_nodata(product.nodata)
 
 
-def _rendered_chunk(source: RendererSource, extent: Window, block_info: dict[Any, Any]) -> np.ndarray:
+def _rendered_chunk(source: RendererSource, extent: Window, aoi: Aoi | None, block_info: dict[Any, Any]) -> np.ndarray:
     _, (row0, row1), (col0, col1) = block_info[None]["array-location"]
     chunk = Window(row0=int(row0), col0=int(col0), row1=int(row1), col1=int(col1))
-    return render_window(opened(source), chunk.shifted(extent.row0, extent.col0))
+    return render_window(opened(source), chunk.shifted(extent.row0, extent.col0), aoi)

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
+from tilegen.tiling.aoi import Aoi
 
 
 @runtime_checkable
@@ -56,14 +57,25 @@ def opened(source: RendererSource) -> TileRenderer:
     return source.open()
 
 
-def render_window(renderer: TileRenderer, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+def render_window(
+    renderer: TileRenderer, window: Window, aoi: Aoi | None = None
+) -> UInt8[np.ndarray, "bands rows cols"]:
     """Pixels of any window: crops of the tiles it meets, placed side by side.
 
     Pixels always come from whole tiles of the lattice, so they are the same bytes in every window.
+
+    Args:
+        aoi: pixels outside of it are 0, nodata, and tiles that show nothing else are not drawn.
     """
-    pixels = np.empty((len(renderer.band_names), *window.shape), np.uint8)
+    pixels = np.zeros((len(renderer.band_names), *window.shape), np.uint8)
     for tile in renderer.lattice.tiles(window):
         common = tile.intersection(window)
-        if common is not None:
+        if common is None:
+            continue
+        inside = None if aoi is None else aoi.mask(common)
+        if inside is None or inside.all():
             pixels[:, *common.within(window)] = renderer.render_tile(tile)[:, *common.within(tile)]
+        elif inside.any():
+            drawn = renderer.render_tile(tile)[:, *common.within(tile)]
+            pixels[:, *common.within(window)] = np.where(inside, drawn, 0)
     return pixels

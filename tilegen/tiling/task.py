@@ -73,7 +73,7 @@ def write_shard(source: RendererSource, sink: Sink, shard: tuple[int, int], topi
 
 def _rendered_and_written(source: RendererSource, sink: Sink, shard: tuple[int, int]) -> int:
     """Do the work. Returns how often writing was begun again."""
-    pixels = render_window(opened(source), sink.product.shard_window(shard))
+    pixels = render_window(opened(source), sink.product.shard_window(shard), sink.product.aoi)
     retries = 0
     while not _is_written(sink, shard, pixels, may_fail=retries < len(_PAUSES_S)):
         time.sleep(_PAUSES_S[retries])
