@@ -124,7 +124,9 @@ PARTS = {
         late=names("dask distributed numpy PIL rasterio torch xarray zarr"),
     ),
     # beside: fakes and strategies for tests, and the default weights
-    "tilegen.testing": Part(below=MAKERS | SERVING, top=TENSORS | names("hypothesis pytest rasterio safetensors")),
+    "tilegen.testing": Part(
+        below=MAKERS | SERVING, top=TENSORS | names("hypothesis pytest rasterio safetensors shapely")
+    ),
     "tilegen.weights": Part(),
 }
 

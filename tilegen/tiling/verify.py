@@ -20,7 +20,6 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.aoi import Aoi
-from tilegen.tiling.aoi_file import read_aoi
 from tilegen.tiling.render import TileRenderer, render_window
 from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME
 
@@ -136,6 +135,8 @@ def _aoi_of(path: Path, said: dict[str, Any], name: str | None, georef: GeoRefer
         InputError: it must be given, or another one is.
     """
     if name is not None:
+        from tilegen.tiling.aoi_file import read_aoi  # which takes a second to load
+
         aoi = read_aoi(name).on(georef)
     elif "wkb" in said:
         aoi = Aoi(wkb=bytes.fromhex(said["wkb"]), georef=georef)
