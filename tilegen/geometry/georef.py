@@ -162,4 +162,6 @@ def anchor_of(x: float, y: float, res: float) -> tuple[float, float]:
 
 def _rounded(offset: float, res: float) -> float:
     """`offset`, or 0 if it is a whole number of pixels but for rounding."""
-    return 0.0 if min(abs(offset), abs(res - offset)) <= _ROUNDING_PX * res or not 0 <= offset < res else offset
+    # Nearer than `covering` asks for, so that it never sees a corner of a grid on the other side.
+    nearest = min(abs(offset), abs(res - offset))
+    return 0.0 if nearest <= _ROUNDING_PX / 10 * res or not 0 <= offset < res else offset
