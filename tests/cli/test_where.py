@@ -67,20 +67,21 @@ def read(name):
 def generate(run, model, scheduler, folder):
     """Runs `tilegen generate` on the cluster that all tests share; gives pixels and what was said on stderr."""
 
-    def generated(out, *words, res=2.0):
+    def generated(out, *words, res=4.0):
         result = run(
             "generate", out, "--model", model, "--scheduler", scheduler, "--chunk", 64, "--shard", 128,
             "--device", "cpu", *(["--res", res] if res else []), *words,
         )  # fmt: skip
         assert result.exit_code == 0, result.stderr
-        return read(out), result.stderr
+        # A slow machine tells of its progress, too.
+        return read(out), [line for line in result.stderr.splitlines() if " shards  " not in line]
 
     return generated
 
 
 @pytest.fixture
 def world(model):
-    return open_world(str(model), crs="EPSG:32633", res=2.0, device="cpu")
+    return open_world(str(model), crs="EPSG:32633", res=4.0, device="cpu")
 
 
 # AOIs
@@ -92,7 +93,7 @@ def test_an_aoi_is_the_world_inside_and_nodata_outside_on_all_levels(generate, w
     """Beside GDAL's own reprojection and rasterisation of the same file."""
     save("area.gpkg", AREA)
     pixels, said = generate(name, "--aoi", "area.gpkg", "--crs", "utm", "--preview", "a.png")
-    assert said == ""
+    assert said == []
     aoi = world.aoi("area.gpkg")
     extent = aoi.covering()
     assert pixels.shape[1:] == extent.shape
@@ -104,12 +105,9 @@ def test_an_aoi_is_the_world_inside_and_nodata_outside_on_all_levels(generate, w
     np.testing.assert_array_equal((pixels == 0).all(axis=0), ~aoi.mask(extent))
     np.testing.assert_array_equal(pixels, np.where(aoi.mask(extent), world.read(extent), 0))
     if name.endswith(".zarr"):
-        stored = {path.name for path in Path("a.zarr/image/c/0").glob("*/*")}
-        assert (
-            len(list(Path("a.zarr/image/c/0").glob("*/*")))
-            == world.product(extent, chunk_px=64, shard_px=128, aoi=aoi).num_shards
-        )
-        assert stored
+        stored = {(int(path.parent.name), int(path.name)) for path in Path("a.zarr/image/c/0").glob("*/*")}
+        drawn = world.product(extent, chunk_px=64, shard_px=128, aoi=aoi).shard_indices
+        assert stored == set(drawn)
 
 
 @pytest.mark.cluster
@@ -130,7 +128,7 @@ def test_a_larger_aoi_shows_the_old_pixels_again(generate, world, suffix):
     save("area.geojson", AREA)
     save("larger.geojson", LARGER)
     old, _ = generate(f"old{suffix}", "--aoi", "area.geojson", "--crs", "EPSG:32633")
-    new, _ = generate(f"new{suffix}", "--aoi", "larger.geojson", "--crs", "EPSG:32633", "--shard", 64)
+    new, _ = generate(f"new{suffix}", "--aoi", "larger.geojson", "--crs", "EPSG:32633", "--shard", 256)
     small, large = world.aoi("area.geojson").covering(), world.aoi("larger.geojson").covering()
     assert large.contains(small)
     assert large != small
@@ -146,7 +144,7 @@ def test_an_aoi_masks_within_an_extent(generate, world):
     xmin, ymin, xmax, ymax = world.georef.bounds(aoi.covering())
     bounds = f"{xmin - 20},{ymin + 100},{xmax - 100},{ymax}"
     pixels, said = generate("a.tif", "--aoi", "area.geojson", "--crs", "EPSG:32633", "--bounds", bounds)
-    assert said == ""
+    assert said == []
     extent = world.georef.covering(xmin - 20, ymin + 100, xmax - 100, ymax)
     np.testing.assert_array_equal(pixels, np.where(aoi.mask(extent), world.read(extent), 0))
 
@@ -211,7 +209,7 @@ def test_a_dry_run_counts_the_tiles_that_are_drawn(run, model, folder):
     assert int(tiles) <= 8
     assert "ground     EPSG:32633, 0.5 metre per pixel" in result.stdout
     with_all = run("generate", "a.tif", "--size", "13700x11300", *words[4:])
-    assert " 616 tiles in 42 shards" in with_all.stdout or " tiles in 42 shards" in with_all.stdout
+    assert " tiles in 42 shards of 2048 px\n" in with_all.stdout
 
 
 def test_a_lazy_array_is_masked_too(world, folder):
@@ -228,10 +226,10 @@ def test_a_lazy_array_is_masked_too(world, folder):
 @pytest.mark.cluster
 def test_bounds_are_snapped_outward_and_say_so(generate, world):
     pixels, said = generate("a.tif", "--crs", "EPSG:32633", "--bounds", "-31,-21,33.5,40")
-    assert said == "--bounds are snapped outward to the grid: -32,-22,34,40.\n"
-    np.testing.assert_array_equal(pixels, world.read(world.georef.covering(-32, -22, 34, 40)))
-    assert generate("b.tif", "--crs", "EPSG:32633", "--bounds", "-31,-21,33.5,40", "--quiet")[1] == ""
-    assert generate("c.tif", "--crs", "EPSG:32633", "--bounds", "-32,-22,34,40")[1] == ""
+    assert said == ["--bounds are snapped outward to the grid: -32,-24,36,40."]
+    np.testing.assert_array_equal(pixels, world.read(world.georef.covering(-32.0, -24.0, 36.0, 40.0)))
+    assert generate("b.tif", "--crs", "EPSG:32633", "--bounds", "-31,-21,33.5,40", "--quiet")[1] == []
+    assert generate("c.tif", "--crs", "EPSG:32633", "--bounds", "-32,-24,36,40")[1] == []
 
 
 @pytest.mark.cluster
@@ -241,12 +239,12 @@ def test_bounds_and_origins_in_degrees_find_their_zone(generate):
     with rasterio.open("a.tif") as tiff:
         assert tiff.crs.to_epsg() == 32633
         corner = shapely.Point(*rasterio.warp.transform("EPSG:4326", tiff.crs, [13.0], [52.0]))
-        assert shapely.box(*tiff.bounds).buffer(-2).distance(corner) < 4
+        assert shapely.box(*tiff.bounds).distance(corner) < 8
     with rasterio.open("b.tif") as tiff:
         assert tiff.crs.to_epsg() == 32611
         (x,), (y,) = rasterio.warp.transform("EPSG:4326", tiff.crs, [-115.2], [36.1])
-        assert abs(tiff.bounds.left - x) <= 1.0
-        assert abs(tiff.bounds.top - y) <= 1.0
+        assert abs(tiff.bounds.left - x) <= 2.0
+        assert abs(tiff.bounds.top - y) <= 2.0
 
 
 @pytest.mark.cluster
@@ -257,7 +255,7 @@ def test_like_gives_the_same_grid_pixel_for_pixel(run, model, generate, out, lef
     transform = Affine(2.0, 0, left, 0, -2.0, 500.0)
     save_raster("other.tif", transform)
     pixels, said = generate(out, "--like", "other.tif", res=None)
-    assert said == ""
+    assert said == []
     assert pixels.shape[1:] == (90, 120)
     generate("c.tif", "--like", out, res=None)
     with rasterio.open("c.tif") as tiff, rasterio.open("other.tif") as other:
@@ -288,7 +286,7 @@ def test_gdal_rasterize_draws_the_same_line(generate):
     with rasterio.open("a.tif") as tiff:
         bounds = [repr(value) for value in tiff.bounds]
     subprocess.run(["ogr2ogr", "-t_srs", "EPSG:32633", "utm.gpkg", "area.geojson"], check=True, capture_output=True)
-    command = ["gdal_rasterize", "-burn", "1", "-ot", "Byte", "-tr", "2", "2", "-te", *bounds, "utm.gpkg", "mask.tif"]
+    command = ["gdal_rasterize", "-burn", "1", "-ot", "Byte", "-tr", "4", "4", "-te", *bounds, "utm.gpkg", "mask.tif"]
     subprocess.run(command, check=True, capture_output=True)
     assert ((read("mask.tif")[0] != 0) != (pixels[0] != 0)).sum() <= 2
 
@@ -304,7 +302,8 @@ def files(folder):
     save("area.geojson", AREA)
     save("line.geojson", shapely.LineString([(13, 52), (13.1, 52)]), AREA)
     save("empty.geojson")
-    save("nocrs.shp", shapely.box(0, 0, 1, 1), crs=None)
+    with pytest.warns(UserWarning, match="'crs' was not provided"):
+        save("nocrs.shp", shapely.box(0, 0, 1, 1), crs=None)
     save("layers.gpkg", AREA, layer="town")
     save("layers.gpkg", LARGER, layer="lake", append=True)
     save("fiji.geojson", shapely.multipolygons([shapely.box(179, -17, 180, -16), shapely.box(-180, -17, -179, -16)]))
