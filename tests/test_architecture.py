@@ -51,7 +51,7 @@ TENSORS = ARRAYS | names("torch")
 PARTS = {
     # The front door loads what it names on first use.
     "tilegen": Part(below=EVERYTHING),
-    # 0 words: the standard library only, but for two files
+    # 0 words: the standard library only, but for three files
     "tilegen.errors": Part(),
     "tilegen.amounts": Part(below=WORDS),
     "tilegen.atomic": Part(below=WORDS),
@@ -59,6 +59,7 @@ PARTS = {
     "tilegen.config": Part(below=WORDS, top=names("dacite")),
     "tilegen.geometry": Part(below=WORDS),
     "tilegen.geometry.georef": Part(below=WORDS, top=names("affine pyproj")),
+    "tilegen.geometry.utm": Part(below=WORDS, top=names("pyproj")),
     # 1 randomness, networks, tiles
     "tilegen.native": Part(top=names("torch")),
     "tilegen.native.gpu": Part(top=names("triton")),
@@ -67,6 +68,9 @@ PARTS = {
         below=WORDS | names("tilegen.fields tilegen.native"), top=TENSORS - names("numpy") | names("safetensors")
     ),
     "tilegen.tiling": Part(below=RENDERING, top=ARRAYS),
+    "tilegen.tiling.aoi": Part(below=RENDERING, top=ARRAYS | names("shapely")),
+    "tilegen.tiling.aoi_file": Part(below=RENDERING, top=ARRAYS | names("pyogrio pyproj shapely")),
+    "tilegen.tiling.like": Part(below=RENDERING, top=names("rasterio zarr")),
     "tilegen.tiling.lazy": Part(below=RENDERING, top=ARRAYS | names("dask rioxarray xarray")),
     "tilegen.tiling.finished": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
     "tilegen.tiling.stored": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
@@ -131,7 +135,9 @@ PARTS = {
         late=names("dask distributed numpy PIL rasterio torch xarray zarr"),
     ),
     # beside: fakes and strategies for tests, and the default weights
-    "tilegen.testing": Part(below=MAKERS | SERVING, top=TENSORS | names("hypothesis pytest rasterio safetensors")),
+    "tilegen.testing": Part(
+        below=MAKERS | SERVING, top=TENSORS | names("hypothesis pytest rasterio safetensors shapely")
+    ),
     "tilegen.weights": Part(),
 }
 

@@ -28,6 +28,7 @@ from tilegen.model.checkpoint import Card, checkpoint_here, load_generator, read
 from tilegen.model.copies import Arriving
 from tilegen.model.engine import ENGINES, chosen_engine, open_engine
 from tilegen.model.generator import Generator
+from tilegen.tiling.aoi import Aoi
 from tilegen.tiling.levels import covering, level_of
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import render_window
@@ -207,6 +208,7 @@ class World:
         bounds: Bounds | None = None,
         res: float | None = None,
         chunk_px: int | None = None,
+        aoi: Aoi | None = None,
     ) -> xr.DataArray:
         """A window of the world as a lazy, georeferenced DataArray (band, y, x); chunks are rendered when used.
 
@@ -215,12 +217,13 @@ class World:
             bounds: (xmin, ymin, xmax, ymax) in the CRS; pixels that they cut are shown.
             res: the world's own, or that times 2, 4, 8 … 512. Coarse pixels are means of rendered ones, as in products.
             chunk_px: edge of a chunk; by default 2048 rendered pixels.
+            aoi: all pixels outside of it are nodata, 0.
         """
         from tilegen.tiling.lazy import lazy_image
 
         level = level_of(res, self.georef.res, TILE_PX)
         extent = covering(self.georef, window, bounds, level=level)
-        return lazy_image(self.config, self.product(extent), level=level, chunk_px=chunk_px)
+        return lazy_image(self.config, self.product(extent, aoi=aoi), level=level, chunk_px=chunk_px)
 
     def save(self, path: Path | str, *, window: Window | None = None, overwrite: bool = False) -> None:
         """Describe the world in a JSON file that `open_world` and `xarray.open_dataset` open; no pixels, no weights.
@@ -228,18 +231,43 @@ class World:
         Args:
             window: what xarray shows unless it is asked for something else.
         """
-        said = WorldFile.of(Path(path), vars(self.config), crs=self.georef.crs, res=self.georef.res, window=window)
+        said = WorldFile.of(Path(path), vars(self.config), self.georef, window)
         said.write(Path(path), overwrite=overwrite)
 
-    def product(self, extent: Window, *, chunk_px: int = TILE_PX, shard_px: int = 4 * TILE_PX) -> Product:
-        """The product of `extent`, ready for a sink."""
+    def aoi(self, file: str | Path) -> Aoi:
+        """The polygons of FILE or FILE:LAYER on the grid of this world, for `product` and `to_xarray`.
+
+        Raises:
+            InputError: the file holds no polygons, or this world has no place for them.
+        """
+        from tilegen.tiling.aoi_file import read_aoi
+
+        aoi = read_aoi(str(file)).on(self.georef)
+        self.georef.check_on_earth(aoi.covering())
+        return aoi
+
+    def product(
+        self, extent: Window, *, chunk_px: int = TILE_PX, shard_px: int = 4 * TILE_PX, aoi: Aoi | None = None
+    ) -> Product:
+        """The product of `extent`, ready for a sink; with an AOI, nodata outside of it.
+
+        Raises:
+            InputError: chunk and shard do not fit, or the AOI is of another world or holds no pixel of the extent.
+        """
+        anchor = self.georef.anchor
+        place = {
+            # Only where they are: products that were begun before there were any go on.
+            **({"grid_anchor": list(anchor)} if anchor != (0.0, 0.0) else {}),
+            **({"aoi": aoi.provenance()} if aoi is not None else {}),
+        }
         return Product(
             extent=extent,
             georef=self.georef,
             band_names=self.card.architecture.band_names,
-            provenance=self.provenance(),
+            provenance={**self.provenance(), **place},
             chunk_px=chunk_px,
             shard_px=shard_px,
+            aoi=aoi,
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -273,6 +301,7 @@ def open_world(  # noqa: PLR0913  one argument per option
     scale_seeds: Mapping[str, int] | None = None,
     crs: str = DEFAULT_CRS,
     res: float | None = None,
+    anchor: tuple[float, float] = (0.0, 0.0),
     truncation_psi: float = 1.0,
     device: str = "auto",
     dtype: str = "float32",
@@ -288,6 +317,7 @@ def open_world(  # noqa: PLR0913  one argument per option
         scale_seeds: seeds of single scales of the latent, such as {"region": 5}: another region in the same districts.
         crs: CRS of the world's grid.
         res: edge of a pixel in units of the CRS; None for the ground size of the model's training imagery.
+        anchor: (x, y) of the corner of pixel (0, 0), if the world is to fit the grid of a file; see `anchor_of`.
         truncation_psi: 1 as trained; smaller is more typical and less varied.
         device: "auto" (CUDA if there is any), "cpu", "cuda" or "cuda:N".
         dtype: of the convolutions, "float32" or "bfloat16".
@@ -320,4 +350,4 @@ def open_world(  # noqa: PLR0913  one argument per option
     if res is None:
         unit_m = GeoReference(crs=crs, res=1.0).unit_m
         res = float(f"{card.resolution_m / unit_m:.6g}")
-    return World(config, card, GeoReference(crs=crs, res=res))
+    return World(config, card, GeoReference(crs=crs, res=res, anchor=anchor))

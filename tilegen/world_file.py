@@ -13,6 +13,7 @@ from typing import Any
 from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
 from tilegen.errors import CheckpointError, InputError, OutputError
+from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
 
 _KIND, _VERSION = "tilegen world", 1
@@ -34,6 +35,7 @@ class WorldFile:
         dtype: of the convolutions.
         crs: of the grid.
         res: edge of a pixel in units of the CRS.
+        anchor: of the grid, see `GeoReference`.
         window: what to show of the world unless somebody asks for something else; None if nothing is said.
     """
 
@@ -46,10 +48,11 @@ class WorldFile:
     dtype: str
     crs: str
     res: float
+    anchor: tuple[float, float] = (0.0, 0.0)
     window: Window | None = None
 
     @classmethod
-    def of(cls, path: Path, config: Mapping[str, Any], *, crs: str, res: float, window: Window | None) -> WorldFile:
+    def of(cls, path: Path, config: Mapping[str, Any], georef: GeoReference, window: Window | None) -> WorldFile:
         """What a file at `path` is to say of a world.
 
         Args:
@@ -67,8 +70,9 @@ class WorldFile:
             scale_seeds=dict(config["scale_seeds"]),
             truncation_psi=config["truncation_psi"],
             dtype=config["dtype"],
-            crs=crs,
-            res=res,
+            crs=georef.crs,
+            res=georef.res,
+            anchor=georef.anchor,
             window=window,
         )
 

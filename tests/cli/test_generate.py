@@ -143,7 +143,7 @@ def test_an_absurd_size_is_refused_with_both_numbers(refused, words, out):
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--size", None, "Missing option '--size'"),
+        ("--size", None, "How large? Give --size, --bounds, --like or --aoi."),
         ("--origin", "5", "'5' is no coordinate"),
         ("--origin", "a,b", "'a,b' is no coordinate"),
         ("--origin", "1,2,3", "'1,2,3' is no coordinate"),

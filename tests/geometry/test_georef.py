@@ -118,12 +118,12 @@ def test_pixels_that_bounds_cut_are_inside() -> None:
 @pytest.mark.parametrize(
     ("bounds", "said"),
     [
-        ((1, 0, 0, 1), "are no bounds"),
-        ((0, 1, 1, 1), "are no bounds"),
-        ((0, 0, 1), "are no bounds"),
-        ((0, 0, math.nan, 1), "are no bounds"),
-        ((0, 0, math.inf, 1), "are no bounds"),
-        ((0, 0, 1e30, 1), "are not on a grid"),
+        ((1, 0, 0, 1), "wrong way round"),
+        ((0, 1, 1, 1), "wrong way round"),
+        ((0, 0, 1), "wrong way round"),
+        ((0, 0, math.nan, 1), "wrong way round"),
+        ((0, 0, math.inf, 1), "wrong way round"),
+        ((0, 0, 1e30, 1), "not a coordinate on a grid"),
         ((170, 0, 190, 1), "not on the globe"),
     ],
 )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tilegen.cli.options import Origin, ScaleSeed, Seconds, Size, default_workers, once_each
+from tilegen.cli.options import ScaleSeed, Seconds, default_workers, once_each
+from tilegen.cli.where import Where, say, where_options
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
 @click.argument("out", type=click.Path())
-@click.option("--size", type=Size(), required=True, help="Pixels, such as 20000x20000.")
+@where_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Which world, 0 to 2**64 - 1.")
 @click.option(
     "--scale-seed",
@@ -24,9 +26,6 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Seed of one scale, such as region=5: another region, all else the same.",
 )
 @click.option("--model", default="default", show_default=True, help="'default', a checkpoint, or a training run.")
-@click.option("--crs", default="EPSG:3857", show_default=True, help="CRS of the world's grid.")
-@click.option("--origin", type=Origin(), default=(0.0, 0.0), help="Upper left corner in the CRS.  [default: 0,0]")
-@click.option("--res", type=float, help="Pixel size in units of the CRS.  [default: that of the training imagery]")
 @click.option("--truncation-psi", type=float, default=1.0, show_default=True, help="Below 1: less varied.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Local processes.  [default: one per core, one for a GPU]")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use this Dask cluster instead of local workers.")
@@ -49,13 +48,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def generate(  # noqa: PLR0913  one argument per option
     out: str,
     *,
-    size: tuple[int, int],
     seed: int,
     scale_seeds: tuple[tuple[str, int], ...],
     model: str,
-    crs: str,
-    origin: tuple[float, float],
-    res: float | None,
     truncation_psi: float,
     workers: int | None,
     scheduler: str | None,
@@ -66,6 +61,8 @@ def generate(  # noqa: PLR0913  one argument per option
     device: str,
     dtype: str,
     engine: str,
+    chunk_px: int,
+    shard_px: int,
     preview: Path | None,
     shard_timeout: float | None,
     worker_timeout: float,
@@ -73,7 +70,7 @@ def generate(  # noqa: PLR0913  one argument per option
     resume: bool,
     overwrite: bool,
     quiet: bool,
-    **layout: int,
+    **where: Any,
 ) -> None:
     """Render a window of an endless world to OUT, a GeoTIFF (.tif) or a Zarr store (.zarr), or to s3://BUCKET/NAME.
 
@@ -97,22 +94,23 @@ def generate(  # noqa: PLR0913  one argument per option
         if workers is not None:
             raise InputError("--workers are processes of this machine, --scheduler has its own. Leave one of them out.")
         device = device_on(scheduler, device)
+    place = Where(**where).place()
     world = open_world(
         model,
         seed=seed,
         scale_seeds=once_each("--scale-seed", scale_seeds),
-        crs=crs,
-        res=res,
+        **place.grid,
         truncation_psi=truncation_psi,
         device=device,
         dtype=dtype,
         engine=engine,
         drawn_here=scheduler is None,
     )
-    product = world.product(world.window_at(*origin, *size), chunk_px=layout["chunk_px"], shard_px=layout["shard_px"])
+    product = place.product(world, chunk_px=chunk_px, shard_px=shard_px)
     sink = open_sink(out, product)
     if resume:
         _require_unfinished(out, overwrite=overwrite)
+    say(place.notes(product), quiet=quiet, as_json=log_json)
     workers = workers or (1 if world.config.off_cpu else default_workers())  # one process keeps a GPU busy
     # A plan needs no GPU, and this machine may have none.
     planned = world.config if scheduler is None else dataclasses.replace(world.config, device="cpu", engine="eager")

@@ -17,6 +17,10 @@ class Place(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
+_WIDEST = 500
+"""Characters of a line; what is longer, such as the polygon of an AOI, is for machines."""
+
+
 @click.command()
 @click.argument("path", type=Place(exists=True, path_type=Path), default=None, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and every chip of a dataset.")
@@ -79,5 +83,6 @@ def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key}: {value if isinstance(value, str) else json.dumps(value)}")
+            line = f"{indent}{key}: {value if isinstance(value, str) else json.dumps(value)}"
+            lines.append(line if len(line) <= _WIDEST else f"{line[:_WIDEST]}... (all of it with --json)")
     return lines

@@ -83,6 +83,27 @@ class Origin(click.ParamType[tuple[float, float]]):
         return x, y
 
 
+class Bounds(click.ParamType[tuple[float, float, float, float]]):
+    """W,S,E,N in units of the CRS."""
+
+    name = "W,S,E,N"
+
+    def convert(
+        self,
+        value: str | tuple[float, float, float, float],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[float, float, float, float]:
+        """(xmin, ymin, xmax, ymax)."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            west, south, east, north = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} are no bounds. Give W,S,E,N in units of the CRS, such as 0,0,5000,5000.", param, ctx)
+        return west, south, east, north
+
+
 class ScaleSeed(click.ParamType[tuple[str, int]]):
     """SCALE=SEED, such as region=5, to (scale, seed)."""
 

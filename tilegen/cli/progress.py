@@ -21,7 +21,7 @@ class Pace:
     """How fast a run is, over all shards that it finished; a run that resumes begins with the rate of before.
 
     Args:
-        total_px: pixels of the product.
+        total_px: pixels of all shards that are drawn.
         earlier_px_s: rate of the attempts before this one, pixels per second.
         earlier_s: for how long they had it. At most a minute of it counts, as this attempt may have other workers.
     """

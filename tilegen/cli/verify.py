@@ -34,6 +34,7 @@ class CannotVerify(click.ClickException):
 @click.option("--sample-seed", type=int, help="Which tiles; the same number, the same tiles.  [default: by chance]")
 @click.option("--tolerance", type=click.IntRange(0, 254), default=0, show_default=True, help="Code values to allow.")
 @click.option("--model", default="default", show_default=True, help="The model that made it, if it is another one.")
+@click.option("--aoi", "aoi_name", metavar="FILE[:LAYER]", help="The AOI it was made with, if it is large.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: the kind that made it]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def verify(  # noqa: PLR0913  one argument per option
@@ -44,6 +45,7 @@ def verify(  # noqa: PLR0913  one argument per option
     sample_seed: int | None,
     tolerance: int,
     model: str,
+    aoi_name: str | None,
     device: str | None,
     quiet: bool,
 ) -> None:
@@ -61,13 +63,15 @@ def verify(  # noqa: PLR0913  one argument per option
         raise click.UsageError("--tiles and --all exclude each other.")
     sample_seed = secrets.randbits(32) if sample_seed is None else sample_seed
     try:
-        written = open_written(path)
+        written = open_written(path, aoi_name)
         world = _world_of(written, model, device)
         total = written.num_tiles(world.renderer.lattice)
+        drawn = written.drawn_tiles(world.renderer.lattice)
     except (TilegenError, OSError) as error:
         raise CannotVerify(str(error)) from None
-    wanted = total if every else min(num_tiles or 8, total)
-    numbers = range(total) if wanted == total else sorted(random.Random(sample_seed).sample(range(total), wanted))
+    wanted = len(drawn) if every else min(num_tiles or 8, len(drawn))
+    sampled = wanted < len(drawn)
+    numbers = sorted(random.Random(sample_seed).sample(drawn, wanted)) if sampled else range(total)
     num_bad = _count_bad(written, world, numbers, tolerance=tolerance, quiet=quiet)
     chosen = "" if len(numbers) == total else f", --sample-seed {sample_seed}"
     same = "identical" if not tolerance else f"the same within {tolerance}"

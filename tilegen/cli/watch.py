@@ -47,7 +47,7 @@ def watched(
     from tilegen.tiling.reporter import Reporter
 
     reporter = None if page is None else Reporter.open(page, Path(out).name, product, overwrite=overwrite)
-    pace = Pace(total_px=product.extent.height * product.extent.width)
+    pace = Pace(total_px=product.num_pixels)
     if reporter is not None and reporter.earlier.seconds:
         earlier = reporter.earlier
         rate_px_s = earlier.pixels / earlier.seconds

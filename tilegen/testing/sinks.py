@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jaxtyping import UInt8
@@ -17,6 +19,7 @@ from jaxtyping import UInt8
 from tilegen.errors import OutputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
+from tilegen.tiling.aoi import Aoi
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.protocol import Sink
 
@@ -46,6 +49,16 @@ def address_product(
         chunk_px=CHUNK_PX,
         shard_px=SHARD_PX,
     )
+
+
+def two_corners(product: Product) -> Product:
+    """`product` with an AOI of two parts, one with a hole: in the first of 3 x 3 shards, and in the last."""
+    row0, col0 = product.extent.row0, product.extent.col0
+    triangle = shapely.polygons([(5, 5), (55, 5), (5, 60)], holes=[[(10, 10), (25, 10), (10, 25)]])
+    parts = shapely.multipolygons([triangle, shapely.box(130, 130, 131, 149)])
+    res = product.georef.res
+    polygon = shapely.transform(parts, lambda xy: np.add(xy, (col0, row0)) * (res, -res))
+    return replace(product, aoi=Aoi(wkb=shapely.to_wkb(polygon), georef=product.georef))
 
 
 def reference_levels(
@@ -139,6 +152,26 @@ class SinkContract(ABC):
         write_shards(sink, nothing, product.shard_indices[5:])
         sink.finish()
         self._assert_shows(tmp_path, nothing)
+
+    def test_what_lies_outside_of_an_aoi_is_nodata_and_needs_no_shard(self, tmp_path: Path) -> None:
+        """The product is finished without them, shows nodata there on all levels, and takes up as it was left."""
+        product = two_corners(self.product())
+        if product.aoi is None:
+            raise AssertionError
+        assert (product.shard_indices, product.num_shards) == ([(0, 0), (2, 2)], 2)
+        pixels = np.where(product.aoi.mask(product.extent), address_pixels(product.extent), 0).astype(np.uint8)
+        sink = self.open(tmp_path, product)
+        sink.begin(overwrite=False)
+        write_shards(sink, pixels, [(2, 2)])
+        with pytest.raises(OutputError, match="1 of 2 shards are missing"):
+            sink.finish()
+        with pytest.raises(OutputError, match="another run"):
+            self.open(tmp_path, self.product()).begin(overwrite=False)
+        sink = self.open(tmp_path, product)
+        assert sink.begin(overwrite=False) == {(2, 2)}
+        write_shards(sink, pixels, [(0, 0)])
+        sink.finish()
+        self._assert_shows(tmp_path, pixels)
 
     def test_order_and_repetition_of_shards_change_no_byte(self, tmp_path: Path) -> None:
         """Retries and duplicates of tasks are harmless."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
@@ -14,9 +15,11 @@ from xarray.backends import BackendArray
 from xarray.core.indexing import ExplicitIndexer, IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
 
 from tilegen.errors import InputError
+from tilegen.geometry.window import Window
+from tilegen.tiling.aoi import Aoi
 from tilegen.tiling.levels import pixels_at
 from tilegen.tiling.product import Product
-from tilegen.tiling.render import RendererSource, opened
+from tilegen.tiling.render import RendererSource, TileRenderer, opened, render_window
 from tilegen.tiling.sinks.cog_metadata import flat_provenance
 from tilegen.tiling.sinks.zarr_attributes import axis_attributes, level_transform
 
@@ -45,7 +48,7 @@ def lazy_image(
     _check_size(rows, cols, num_chunks=-(-rows // chunk_px) * -(-cols // chunk_px))
     pixels = da.map_blocks(
         _rendered_chunk,
-        source,
+        _inside(source, product.aoi),
         _first_pixel(product, level),
         level,
         chunks=da.core.normalize_chunks(
@@ -64,7 +67,9 @@ def indexed_image(source: RendererSource, product: Product, *, level: int = 0) -
         InputError: there would be too many coordinates.
     """
     _check_size(*product.level_shape(level))
-    image = _georeferenced(LazilyIndexedArray(_WorldArray(source, product, level)), product, level)
+    image = _georeferenced(
+        LazilyIndexedArray(_WorldArray(_inside(source, product.aoi), product, level)), product, level
+    )
     edge = default_chunk_px(level)
     image.encoding["preferred_chunks"] = {"band": len(product.band_names), "y": edge, "x": edge}
     return image
@@ -73,6 +78,33 @@ def indexed_image(source: RendererSource, product: Product, *, level: int = 0) -
 def default_chunk_px(level: int) -> int:
     """Edge of a chunk in pixels of a level: as much to render as at full resolution, down to a chunk worth a task."""
     return max(_CHUNK_PX >> level, _SMALLEST_CHUNK_PX)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inside:
+    """Tiles of a source that are nodata outside of an AOI. Implements `RendererSource`."""
+
+    source: RendererSource
+    aoi: Aoi
+
+    def open(self) -> TileRenderer:
+        return _InsideRenderer(self.source.open(), self.aoi)
+
+
+class _InsideRenderer:
+    """Implements `TileRenderer`."""
+
+    def __init__(self, renderer: TileRenderer, aoi: Aoi) -> None:
+        self._renderer, self._aoi = renderer, aoi
+        self.lattice, self.band_names = renderer.lattice, renderer.band_names
+        self.halo_plan, self.tile_bytes = renderer.halo_plan, renderer.tile_bytes
+
+    def render_tile(self, tile: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+        return render_window(self._renderer, tile, self._aoi)
+
+
+def _inside(source: RendererSource, aoi: Aoi | None) -> RendererSource:
+    return source if aoi is None else _Inside(source=source, aoi=aoi)
 
 
 class _WorldArray(BackendArray):

@@ -7,11 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from tilegen.amounts import amount, duration
 from tilegen.errors import BudgetError, OutputError
 from tilegen.geometry.halo import HaloPlan
+from tilegen.geometry.lattice import Lattice
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import TileRenderer
 from tilegen.tiling.sinks.partial import partial_folder
@@ -33,7 +35,8 @@ class RenderPlan:
     Args:
         product: what is written.
         num_shards: tasks.
-        num_tiles: tiles rendered, those at shard borders that are rendered twice included.
+        num_tiles: tiles rendered, those at shard borders that are rendered twice included; with an AOI at most so many,
+            as one that it meets with its rim alone may have no pixel in it.
         halo: what one tile reads at every layer.
         worker_bytes: estimated peak memory of one worker.
         disk_bytes: estimated peak of disk space, intermediate files included.
@@ -53,11 +56,12 @@ class RenderPlan:
         bands, rows, cols = self.product.shape
         xmin, ymin, xmax, ymax = self.product.georef.bounds(self.product.extent)
         unit = self.product.georef.unit
+        inside = "" if self.product.aoi is None else ", where the AOI is"
         lines = [
             f"extent     {cols} x {rows} pixels, {bands} bands, {self.product.num_levels} resolution levels",
             f"ground     {self.product.georef.crs}, {self.product.georef.res:g} {unit} per pixel",
             f"bounds     {xmin:.10g} {ymin:.10g} {xmax:.10g} {ymax:.10g}",
-            f"lattice    {self.num_tiles} tiles in {self.num_shards} shards of {self.product.shard_px} px",
+            f"lattice    {self.num_tiles} tiles in {self.num_shards} shards of {self.product.shard_px} px{inside}",
             f"memory     about {amount(self.worker_bytes)} per worker, {num_workers} workers",
             f"disk       about {amount(self.disk_bytes)} at the peak",
         ]
@@ -75,8 +79,7 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
         measure: render one tile to estimate the time.
     """
     lattice, extent = renderer.lattice, product.extent
-    span = product.shards.indices(extent)
-    raw_bytes = len(product.band_names) * product.extent.height * product.extent.width
+    raw_bytes = len(product.band_names) * product.num_pixels
     shard_bytes = len(product.band_names) * min(product.shard_px, extent.height) * min(product.shard_px, extent.width)
     tile_s = None
     if measure:
@@ -87,13 +90,27 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
         tile_s = time.perf_counter() - started
     return RenderPlan(
         product=product,
-        num_shards=span.height * span.width,
-        num_tiles=lattice.count_in_blocks(extent, product.shard_px),
+        num_shards=product.num_shards,
+        num_tiles=_num_tiles(product, lattice),
         halo=renderer.halo_plan(),
         worker_bytes=_PROCESS_BYTES + int(_HEAP_PER_BUFFER * renderer.tile_bytes()) + 3 * shard_bytes,
         disk_bytes=int(raw_bytes * _OVERVIEW_SHARE * COMPRESSED_SHARE * copies),
         tile_s=tile_s,
     )
+
+
+def _num_tiles(product: Product, lattice: Lattice) -> int:
+    """Tiles that all shards meet, added up; those that the AOI does not meet are not drawn."""
+    extent, shard_px = product.extent, product.shard_px
+    if product.aoi is None:
+        return lattice.count_in_blocks(extent, shard_px)
+    span = lattice.indices(extent)
+    rows = np.arange(span.row0 + 1, span.row1) * lattice.tile_px + lattice.row0
+    cols = np.arange(span.col0 + 1, span.col1) * lattice.tile_px + lattice.col0
+    # What a shard shows of a tile is a cell between the borders of both.
+    rows = np.union1d(np.append(np.arange(extent.row0, extent.row1, shard_px), extent.row1), rows)
+    cols = np.union1d(np.append(np.arange(extent.col0, extent.col1, shard_px), extent.col1), cols)
+    return int(product.aoi.meets(rows, cols).sum())
 
 
 def check_budget(plan: RenderPlan, target: Path | None, num_workers: int) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int64
 
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
+from tilegen.tiling.aoi import Aoi
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +30,10 @@ class Product:
         provenance: what made the pixels (seed, model digest, prior, versions, synthetic), JSON-serialisable.
         chunk_px: edge of a Zarr chunk and of a COG tile; a power of two, at least 16.
         shard_px: edge of a shard, the unit of work of one task; a multiple of `chunk_px` by a power of two.
+        aoi: all pixels outside of it are nodata, and shards that it does not meet are not drawn; None draws all.
 
     Raises:
-        InputError: chunk or shard size do not fit together.
+        InputError: chunk or shard size do not fit together, or the AOI is of another world or beside the extent.
     """
 
     extent: Window
@@ -37,6 +43,7 @@ class Product:
     chunk_px: int = 512
     shard_px: int = 2048
     nodata: int = 0
+    aoi: Aoi | None = None
 
     def __post_init__(self) -> None:
         ratio, rest = divmod(self.shard_px, max(self.chunk_px, 1))
@@ -47,6 +54,14 @@ class Product:
                 f"--shard must be --chunk ({self.chunk_px}) times a power of two, got {self.shard_px}. "
                 f"Try {4 * self.chunk_px}."
             )
+        if self.aoi is not None:
+            if self.aoi.georef != self.georef:
+                raise InputError("The AOI lies on the grid of another world. Open it for this one.")
+            if not self.aoi.meets_pixel(self.extent):
+                raise InputError(
+                    "The AOI holds no pixel of the extent: no centre of one lies inside. Give another extent, or a "
+                    "smaller --res."
+                )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,9 +75,36 @@ class Product:
 
     @property
     def shard_indices(self) -> list[tuple[int, int]]:
-        """(row, col) of every shard, row by row."""
+        """(row, col) of every shard that is drawn, row by row."""
+        return list(self.each_shard())
+
+    def each_shard(self) -> Iterator[tuple[int, int]]:
+        """The same one by one: there may be millions."""
         span = self.shards.indices(self.extent)
-        return [(row, col) for row in range(span.row1) for col in range(span.col1)]
+        for row in range(span.row1):
+            for col in range(span.col1):
+                if self.has_shard((row, col)):
+                    yield row, col
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of all shards that are drawn, those outside of the AOI included."""
+        if self.aoi is None:
+            return self.extent.height * self.extent.width
+        rows, cols = (np.diff(borders) for borders in _shard_borders(self.extent, self.shard_px))
+        return int(rows @ _shards_met(self.aoi, self.extent, self.shard_px) @ cols)
+
+    def has_shard(self, shard: tuple[int, int]) -> bool:
+        """Whether a shard of the extent is drawn; where there is none, all is nodata."""
+        return self.aoi is None or bool(_shards_met(self.aoi, self.extent, self.shard_px)[shard])
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards are drawn."""
+        if self.aoi is not None:
+            return int(_shards_met(self.aoi, self.extent, self.shard_px).sum())
+        span = self.shards.indices(self.extent)
+        return span.height * span.width
 
     def shard_window(self, shard: tuple[int, int]) -> Window:
         """Absolute pixels of one shard, cut at the edge of the extent."""
@@ -93,5 +135,21 @@ class Product:
             "bands": self.band_names,
             "layout": [self.chunk_px, self.shard_px, self.nodata],
             "provenance": dict(self.provenance),
+            # Only where they are: products that were begun before there were any go on.
+            **({"anchor": self.georef.anchor} if self.georef.anchor != (0.0, 0.0) else {}),
+            **({"aoi": self.aoi.digest} if self.aoi is not None else {}),
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def _shards_met(aoi: Aoi, extent: Window, shard_px: int) -> Bool[np.ndarray, "rows cols"]:
+    """Which shards an AOI meets."""
+    return aoi.meets(*_shard_borders(extent, shard_px))
+
+
+def _shard_borders(extent: Window, shard_px: int) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
+    """Rows and columns where shards begin, and where the last one ends."""
+    rows = np.append(np.arange(extent.row0, extent.row1, shard_px), extent.row1)
+    cols = np.append(np.arange(extent.col0, extent.col1, shard_px), extent.col1)
+    return rows, cols

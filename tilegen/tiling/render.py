@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
+from tilegen.tiling.aoi import Aoi
 
 
 @runtime_checkable
@@ -80,21 +81,36 @@ def opened(source: RendererSource) -> TileRenderer:
     return source.open()
 
 
-def render_window(renderer: TileRenderer, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+def render_window(
+    renderer: TileRenderer, window: Window, aoi: Aoi | None = None
+) -> UInt8[np.ndarray, "bands rows cols"]:
     """Pixels of any window: crops of the tiles it meets, placed side by side.
 
     Pixels always come from whole tiles of the lattice, so they are the same bytes in every window.
+
+    Args:
+        aoi: pixels outside of it are 0, nodata, and tiles that show nothing else are not drawn.
     """
-    pixels = np.empty((len(renderer.band_names), *window.shape), np.uint8)
-    for tile, painted in zip(renderer.lattice.tiles(window), _painted(renderer, window), strict=True):
-        common = tile.intersection(window)
-        if common is not None:
-            pixels[:, *common.within(window)] = painted[:, *common.within(tile)]
+    pixels = np.zeros((len(renderer.band_names), *window.shape), np.uint8)
+    shown = list(_shown(renderer.lattice, window, aoi))
+    for (tile, common, inside), painted in zip(shown, _painted(renderer, [tile for tile, _, _ in shown]), strict=True):
+        pixels[:, *common.within(window)] = painted[:, *common.within(tile)] * inside
     return pixels
 
 
-def _painted(renderer: TileRenderer, window: Window) -> Iterator[UInt8[np.ndarray, "bands rows cols"]]:
-    tiles = renderer.lattice.tiles(window)
+def _shown(
+    lattice: Lattice, window: Window, aoi: Aoi | None
+) -> Iterator[tuple[Window, Window, Bool[np.ndarray, "rows cols"]]]:
+    """Each tile that shows a pixel in the window, what they have in common, and which pixels of that are inside."""
+    for tile in lattice.tiles(window):
+        common = tile.intersection(window)
+        if common is not None:
+            inside = np.ones((1, 1), np.bool_) if aoi is None else aoi.mask(common)
+            if inside.any():
+                yield tile, common, inside
+
+
+def _painted(renderer: TileRenderer, tiles: Sequence[Window]) -> Iterator[UInt8[np.ndarray, "bands rows cols"]]:
     if isinstance(renderer, RendersAhead):
         return renderer.render_tiles(tiles)
     return map(renderer.render_tile, tiles)

@@ -91,8 +91,8 @@ class RunReport:
         product: name of the product, without its folder.
         fingerprint: SHA-256 over the extent, grid, layout and provenance of the product.
         provenance: of the product.
-        num_shards: shards in all.
-        num_pixels: pixels in all.
+        num_shards: shards that are drawn, in all.
+        num_pixels: their pixels.
         attempts: in order.
     """
 
@@ -107,13 +107,12 @@ class RunReport:
     @classmethod
     def of(cls, name: str, product: Product) -> RunReport:
         """The report of a product at which nobody has worked yet; `name` is without its folder."""
-        span = product.shards.indices(product.extent)
         return cls(
             product=name,
             fingerprint=product.fingerprint,
             provenance=dict(product.provenance),
-            num_shards=span.height * span.width,
-            num_pixels=product.extent.height * product.extent.width,
+            num_shards=product.num_shards,
+            num_pixels=product.num_pixels,
         )
 
     @property

@@ -13,7 +13,6 @@ from distributed.client import ClosedClientError
 from tilegen.errors import ScheduleError, TilegenError
 from tilegen.tiling.cluster import in_one_line
 from tilegen.tiling.flight import DEFAULT_PATIENCE, Flight, Patience
-from tilegen.tiling.product import Product
 from tilegen.tiling.render import RendererSource
 from tilegen.tiling.sinks.claims import one_run
 from tilegen.tiling.sinks.protocol import Sink
@@ -83,11 +82,10 @@ def _run(
 ) -> None:
     """What `run_shards` does, and nobody else at the same time to the same product."""
     finished = sink.begin(overwrite=overwrite)
-    span = sink.product.shards.indices(sink.product.extent)
-    total, started = span.height * span.width, time.monotonic()
+    total, started = sink.product.num_shards, time.monotonic()
     if len(finished) < total:
         with connection as client:
-            missing = (shard for shard in _all_shards(sink.product) if shard not in finished)
+            missing = (shard for shard in sink.product.each_shard() if shard not in finished)
             flight = Flight(client, source, sink, missing, patience)
             for done, latest in enumerate(_reports(flight), start=len(finished) + 1):
                 progress = Progress(
@@ -100,12 +98,6 @@ def _run(
                 )
                 report(progress)
     sink.finish()
-
-
-def _all_shards(product: Product) -> Iterator[tuple[int, int]]:
-    """`Product.shard_indices`, one by one: there may be millions."""
-    span = product.shards.indices(product.extent)
-    return ((row, col) for row in range(span.row1) for col in range(span.col1))
 
 
 def _reports(flight: Flight) -> Iterator[ShardReport]:

@@ -86,7 +86,7 @@ def write_shard(source: RendererSource, sink: Sink, shard: tuple[int, int], topi
 def _rendered_and_written(source: RendererSource, sink: Sink, shard: tuple[int, int]) -> tuple[float, int]:
     """Do the work. Returns the seconds it took, and how often writing was begun again."""
     started = time.monotonic()
-    pixels = render_window(opened(source), sink.product.shard_window(shard))
+    pixels = render_window(opened(source), sink.product.shard_window(shard), sink.product.aoi)
     rendering_s = time.monotonic() - started
     with _turn_to_store(source):
         started, retries = time.monotonic(), 0

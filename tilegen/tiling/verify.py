@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from jaxtyping import UInt8
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from tilegen.errors import InputError
+from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
-from tilegen.tiling.render import TileRenderer
+from tilegen.tiling.aoi import Aoi
+from tilegen.tiling.render import TileRenderer, render_window
 from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME
 
 
@@ -30,11 +32,13 @@ class Written:
         path: a GeoTIFF or the folder of a Zarr store.
         extent: absolute pixels of the world that it covers.
         provenance: what made the pixels, as it says.
+        aoi: outside of which it is nodata.
     """
 
     path: Path
     extent: Window
     provenance: dict[str, Any]
+    aoi: Aoi | None = None
 
     def read(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
         """Pixels of a window of absolute pixels inside the extent.
@@ -48,6 +52,15 @@ class Written:
         with rasterio.open(self.path, driver="GTiff") as tiff:
             pixels: np.ndarray = tiff.read(window=((rows.start, rows.stop), (cols.start, cols.stop)))
             return pixels
+
+    def drawn_tiles(self, lattice: Lattice) -> Sequence[int]:
+        """Numbers of the tiles of which the AOI shows anything; of all, where there is none."""
+        span = lattice.indices(self.extent)
+        if self.aoi is None:
+            return range(span.height * span.width)
+        rows = np.arange(span.row0, span.row1 + 1) * lattice.tile_px + lattice.row0
+        cols = np.arange(span.col0, span.col1 + 1) * lattice.tile_px + lattice.col0
+        return [int(number) for number in np.flatnonzero(self.aoi.meets(rows, cols))]
 
     def num_tiles(self, lattice: Lattice) -> int:
         """How many tiles of the world the product shows, those at its edges included."""
@@ -90,16 +103,48 @@ class Comparison:
         return f"{place}: {self.num_differing} pixels differ, by {self.largest} at most"
 
 
-def open_written(path: Path) -> Written:
+def open_written(path: Path, aoi_name: str | None = None) -> Written:
     """A finished product of tilegen.
 
+    Args:
+        path: of the product.
+        aoi_name: file of its AOI, FILE or FILE:LAYER; needed where the product does not repeat it.
+
     Raises:
-        InputError: `path` is none.
+        InputError: `path` is none, or its AOI is not known, or another one.
     """
-    extent, provenance = _opened_zarr(path) if path.is_dir() else _opened_tiff(path)
+    shape, transform, crs, provenance = _opened_zarr(path) if path.is_dir() else _opened_tiff(path)
     if not {"synthetic", "seed", "model_digest"} <= provenance.keys():
         raise InputError(f"{path} does not say what made it, so it cannot be verified. Was it made by tilegen?")
-    return Written(path=path, extent=extent, provenance=provenance)
+    res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
+    x, y = provenance.get("grid_anchor", (0.0, 0.0))
+    extent = Window.from_size(*shape, row0=round((y - top) / res), col0=round((left - x) / res))
+    said = provenance.get("aoi")
+    if said is None and aoi_name is not None:
+        raise InputError(f"{path} was made without an AOI. Leave --aoi out.")
+    if said is None:
+        return Written(path=path, extent=extent, provenance=provenance)
+    aoi = _aoi_of(path, said, aoi_name, GeoReference(crs=crs, res=res, anchor=(x, y)))
+    return Written(path=path, extent=extent, provenance=provenance, aoi=aoi)
+
+
+def _aoi_of(path: Path, said: dict[str, Any], name: str | None, georef: GeoReference) -> Aoi:
+    """The AOI of a product.
+
+    Raises:
+        InputError: it must be given, or another one is.
+    """
+    if name is not None:
+        from tilegen.tiling.aoi_file import read_aoi  # which takes a second to load
+
+        aoi = read_aoi(name).on(georef)
+    elif "wkb" in said:
+        aoi = Aoi(wkb=bytes.fromhex(said["wkb"]), georef=georef)
+    else:
+        raise InputError(f"{path} does not repeat its AOI, which is large. Give the file with --aoi.")
+    if aoi.digest != said["sha256"]:
+        raise InputError(f"{path} was made with another AOI ({said['sha256'][:12]}, this one is {aoi.digest[:12]}).")
+    return aoi
 
 
 def compare_tiles(
@@ -116,7 +161,7 @@ def compare_tiles(
         tile = written.tile(renderer.lattice, number)
         common = tile.intersection(extent)
         if common is not None:  # always there; it tells the type checker so
-            wanted = renderer.render_tile(tile)[:, *common.within(tile)]
+            wanted = render_window(renderer, common, written.aoi)
             yield _compared(written, common, wanted, tolerance)
 
 
@@ -136,36 +181,29 @@ def _compared(
     )
 
 
-def _opened_tiff(path: Path) -> tuple[Window, dict[str, Any]]:
+def _opened_tiff(path: Path) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:
+    """(rows, cols), affine transform row by row, CRS and provenance."""
     try:
         with (
             warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
             rasterio.open(path, driver="GTiff") as tiff,
         ):
             provenance = {name: plain(value) for name, value in tiff.tags().items()}
-            return _extent((tiff.height, tiff.width), tuple(tiff.transform)), provenance
+            crs = tiff.crs.to_string() if tiff.crs else ""
+            return (tiff.height, tiff.width), tuple(tiff.transform), crs, provenance
     except RasterioIOError:
         raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
 
 
-def _opened_zarr(path: Path) -> tuple[Window, dict[str, Any]]:
+def _opened_zarr(path: Path) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:
+    """The same."""
     try:
         attributes = {name: plain(value) for name, value in zarr.open_group(path, mode="r").attrs.items()}
         _, rows, cols = zarr.open_array(path, path=IMAGE_NAME, mode="r").shape
-        return _extent((rows, cols), attributes["spatial:transform"]), attributes
+        crs = str(attributes.get("proj:code") or attributes["proj:wkt2"])
+        return (rows, cols), [float(value) for value in attributes["spatial:transform"]], crs, attributes
     except (KeyError, ValueError, TypeError, IndexError, RecursionError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen finished.") from None
-
-
-def _extent(shape: tuple[int, int], transform: Any) -> Window:
-    """Absolute pixels of a product. The world's pixel (row, col) has its corner at (col, -row) times the pixel size.
-
-    Args:
-        shape: (rows, cols).
-        transform: the six coefficients of an affine transform, row by row.
-    """
-    res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
-    return Window.from_size(*shape, row0=round(-top / res), col0=round(left / res))
 
 
 def plain(value: Any) -> Any:

@@ -137,6 +137,8 @@ def _survey(product: Product, parts: Iterator[Part]) -> tuple[LevelSizes, UInt64
             rows, cols = span.within(chunk_span(product, level))
             sizes[level][rows, cols] = part.sizes_bytes[first:last].reshape(span.shape)
             first = last
+    # Shards that are not drawn have no part, and are nodata.
+    histogram[:, product.nodata] += np.uint64(product.extent.height * product.extent.width) - histogram.sum(axis=1)
     return sizes, histogram
 
 

@@ -128,6 +128,8 @@ class _LevelReader:
 
     def _payload(self, row: int, col: int) -> bytes:
         if self._part is None:
+            if not self._parts.product.has_shard((row, col)):
+                return b""
             # The smallest level that shards own has one tile per shard, the last of its part.
             part = _present(self._parts.shard((row, col)), self._parts.folder)
             return part.read(part.layout.num_tiles - 1)

@@ -77,6 +77,7 @@ def _described(product: Product) -> dict[str, Any]:
         "extent": [extent.row0, extent.col0, extent.row1, extent.col1],
         "crs": product.georef.crs,
         "res": product.georef.res,
+        **({"anchor": list(product.georef.anchor)} if product.georef.anchor != (0.0, 0.0) else {}),
         "bands": list(product.band_names),
         "chunk_px": product.chunk_px,
         "shard_px": product.shard_px,

@@ -101,11 +101,12 @@ class RemoteParts:
                 yield from self._reads_of_row([self.twins.level(level)], level)
                 continue
             for row in range(span.row1):
-                yield from self._reads_of_row([self._twin((row, col)) for col in range(span.col1)], level)
+                drawn = [(row, col) for col in range(span.col1) if product.has_shard((row, col))]
+                yield from self._reads_of_row([self._twin(shard) for shard in drawn], level)
 
     def _reads_of_row(self, parts: list[Part], level: int) -> Iterator[Callable[[], bytes]]:
         """What reads one level of some parts that lie side by side, a row of tiles after the other."""
-        for row in range(_rows(parts[0], level)):
+        for row in range(_rows(parts[0], level) if parts else 0):
             for part in parts:
                 start, num_bytes = _frames(part, level, row)
                 if num_bytes:
