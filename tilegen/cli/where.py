@@ -76,7 +76,7 @@ class Where:
             return _place_like(self.like, drawn)
         if self.crs is not None and self.crs.lower() == "utm":
             return self._place_in_utm(drawn)
-        return Place(where=self, crs=self.crs or _DEFAULT_CRS, res=self.res, drawn=drawn)
+        return Place(where=self, crs=_DEFAULT_CRS if self.crs is None else self.crs, res=self.res, drawn=drawn)
 
     def _require_one_extent(self) -> None:
         given = [name for name in ("size", "bounds", "like") if getattr(self, name) is not None]
