@@ -18,7 +18,7 @@ from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
 from tilegen.tiling.finished import opened_store, opened_tiff
 from tilegen.tiling.sinks.remote.address import is_url
-from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME, group_name
+from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -78,11 +78,11 @@ def _reduced_tiff(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
 def _reduced_zarr(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
     """The largest level that is small enough; if none is, every n-th pixel of the smallest."""
     with opened_store(product) as store:
-        group, level = zarr.open_group(store, mode="r"), 0
-        image = zarr.open_array(store, path=IMAGE_NAME, mode="r")
-        while max(image.shape[1:]) > PREVIEW_PX and group_name(level + 1) in group:
-            level += 1
-            image = zarr.open_array(store, path=f"{group_name(level)}/{IMAGE_NAME}", mode="r")
+        levels = stored_levels(zarr.open_group(store, mode="r").attrs.asdict())
+        images = (zarr.open_array(store, path=path, mode="r") for path in levels)
+        for image in images:
+            if max(image.shape[1:]) <= PREVIEW_PX:
+                break
         step = -(-max(image.shape[1:]) // PREVIEW_PX)
         return np.asarray(image[:, ::step, ::step])
 
@@ -128,7 +128,8 @@ def _describe_zarr(path: Path | str) -> dict[str, Any]:
     with opened_store(path) as store:
         try:
             group = zarr.open_group(store, mode="r")
-            image = zarr.open_array(store, path=IMAGE_NAME, mode="r")
+            levels = stored_levels(group.attrs.asdict())
+            image = zarr.open_array(store, path=levels[0], mode="r")
             bands, rows, cols = image.shape
         except (KeyError, ValueError, TypeError, RecursionError, OSError):
             raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
@@ -138,6 +139,6 @@ def _describe_zarr(path: Path | str) -> dict[str, Any]:
             "num_bands": bands,
             "chunks": list(image.chunks),
             "shards": None if image.shards is None else list(image.shards),
-            "levels": [name for name in sorted(group.group_keys()) if name.startswith("ovr_")],
+            "levels": levels,
             "attributes": dict(group.attrs),
         }

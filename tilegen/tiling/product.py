@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,13 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 
+DTYPES = ("uint8", "uint16")
+"""What pixels of products may be."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """Everything a sink must know before the first pixel. uint8; 0 is nodata, valid pixels are 1..255.
+    """Everything a sink must know before the first pixel. 0 is nodata, valid pixels are 1 and more.
 
     Args:
         extent: absolute pixels of the world that the product covers.
@@ -25,9 +29,12 @@ class Product:
         provenance: what made the pixels (seed, model digest, prior, versions, synthetic), JSON-serialisable.
         chunk_px: edge of a Zarr chunk and of a COG tile; a power of two, at least 16.
         shard_px: edge of a shard, the unit of work of one task; a multiple of `chunk_px` by a power of two.
+        dtype: of the pixels, "uint8" or "uint16".
+        scales: factor of each band, and
+        offsets: summand of each band: a physical value is scale * pixel + offset. Empty where pixels mean nothing else.
 
     Raises:
-        InputError: chunk or shard size do not fit together.
+        InputError: chunk or shard size do not fit together, or bands, scales and offsets do not.
     """
 
     extent: Window
@@ -37,8 +44,12 @@ class Product:
     chunk_px: int = 512
     shard_px: int = 2048
     nodata: int = 0
+    dtype: str = "uint8"
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_radiometry()
         ratio, rest = divmod(self.shard_px, max(self.chunk_px, 1))
         if self.chunk_px < 16 or self.chunk_px & (self.chunk_px - 1):
             raise InputError(f"--chunk must be a power of two of at least 16 pixels, got {self.chunk_px}.")
@@ -46,6 +57,18 @@ class Product:
             raise InputError(
                 f"--shard must be --chunk ({self.chunk_px}) times a power of two, got {self.shard_px}. "
                 f"Try {4 * self.chunk_px}."
+            )
+
+    def _check_radiometry(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"Products have pixels of {' or '.join(DTYPES)}, not of {self.dtype}.")
+        numbers = (*self.scales, *self.offsets)
+        if {len(self.scales), len(self.offsets)} not in ({0}, {len(self.band_names)}) or not all(
+            map(math.isfinite, numbers)
+        ):
+            raise InputError(
+                f"{len(self.band_names)} bands need as many finite scales and offsets, or none; got "
+                f"{len(self.scales)} and {len(self.offsets)}."
             )
 
     @property
@@ -93,5 +116,8 @@ class Product:
             "bands": self.band_names,
             "layout": [self.chunk_px, self.shard_px, self.nodata],
             "provenance": dict(self.provenance),
+            # Only where it differs: runs that were begun before there was a choice go on.
+            **({} if self.dtype == "uint8" else {"dtype": self.dtype}),
+            **({"scales": self.scales, "offsets": self.offsets} if self.scales else {}),
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -19,7 +19,7 @@ from tilegen.errors import InputError
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.render import TileRenderer
-from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME
+from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Written:
         """
         rows, cols = window.within(self.extent)
         if self.path.is_dir():
-            return np.asarray(zarr.open_array(self.path, path=IMAGE_NAME, mode="r")[:, rows, cols])
+            return np.asarray(_full_resolution(self.path)[:, rows, cols])
         with rasterio.open(self.path, driver="GTiff") as tiff:
             pixels: np.ndarray = tiff.read(window=((rows.start, rows.stop), (cols.start, cols.stop)))
             return pixels
@@ -151,10 +151,15 @@ def _opened_tiff(path: Path) -> tuple[Window, dict[str, Any]]:
 def _opened_zarr(path: Path) -> tuple[Window, dict[str, Any]]:
     try:
         attributes = {name: plain(value) for name, value in zarr.open_group(path, mode="r").attrs.items()}
-        _, rows, cols = zarr.open_array(path, path=IMAGE_NAME, mode="r").shape
+        _, rows, cols = _full_resolution(path).shape
         return _extent((rows, cols), attributes["spatial:transform"]), attributes
     except (KeyError, ValueError, TypeError, IndexError, RecursionError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen finished.") from None
+
+
+def _full_resolution(path: Path) -> zarr.Array[Any]:
+    levels = stored_levels(zarr.open_group(path, mode="r").attrs.asdict())
+    return zarr.open_array(path, path=levels[0], mode="r")
 
 
 def _extent(shape: tuple[int, int], transform: Any) -> Window:
