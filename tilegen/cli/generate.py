@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
+from tilegen.cli.formats import encoding_options, storage_options
 from tilegen.cli.options import Origin, ScaleSeed, Seconds, Size, default_workers, once_each
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -37,8 +39,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--engine", default="auto", show_default=True, help="auto, compiled or eager.")
-@click.option("--chunk", "chunk_px", type=int, default=512, show_default=True, help="Zarr chunk or COG tile, pixels.")
-@click.option("--shard", "shard_px", type=int, default=2048, show_default=True, help="Pixels a task writes, a side.")
+@storage_options
 @click.option("--preview", type=_FILE, help="Also a PNG of at most 2048 px.")
 @click.option("--shard-timeout", type=Seconds(), help="Give a shard that takes longer to another worker, too.")
 @click.option("--worker-timeout", type=Seconds(), default=300.0, help="Stop when no worker was there for so long.")
@@ -73,7 +74,7 @@ def generate(  # noqa: PLR0913  one argument per option
     resume: bool,
     overwrite: bool,
     quiet: bool,
-    **layout: int,
+    **storage: Any,
 ) -> None:
     """Render a window of an endless world to OUT, a GeoTIFF (.tif) or a Zarr store (.zarr), or to s3://BUCKET/NAME.
 
@@ -109,8 +110,8 @@ def generate(  # noqa: PLR0913  one argument per option
         engine=engine,
         drawn_here=scheduler is None,
     )
-    product = world.product(world.window_at(*origin, *size), chunk_px=layout["chunk_px"], shard_px=layout["shard_px"])
-    sink = open_sink(out, product)
+    product = world.product(world.window_at(*origin, *size), chunk_px=storage["chunk_px"], shard_px=storage["shard_px"])
+    sink = open_sink(out, product, encoding_options(storage))
     if resume:
         _require_unfinished(out, overwrite=overwrite)
     workers = workers or default_workers()

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import rasterio
 import zarr
-from jaxtyping import UInt8
+from jaxtyping import UInt
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from tilegen.errors import InputError
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
-from tilegen.tiling.render import TileRenderer
+from tilegen.tiling.lossy import LossyTiles, lossy_tiles
+from tilegen.tiling.render import TileRenderer, render_window
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 
@@ -30,13 +31,15 @@ class Written:
         path: a GeoTIFF or the folder of a Zarr store.
         extent: absolute pixels of the world that it covers.
         provenance: what made the pixels, as it says.
+        lossy: its tiles, if they lost something when they were encoded.
     """
 
     path: Path
     extent: Window
     provenance: dict[str, Any]
+    lossy: LossyTiles | None = None
 
-    def read(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+    def read(self, window: Window) -> UInt[np.ndarray, "bands rows cols"]:
         """Pixels of a window of absolute pixels inside the extent.
 
         Raises:
@@ -50,12 +53,13 @@ class Written:
             return pixels
 
     def num_tiles(self, lattice: Lattice) -> int:
-        """How many tiles of the world the product shows, those at its edges included."""
-        span = lattice.indices(self.extent)
+        """How many tiles of the world the product shows, those at its edges included; of a lossy one, its own tiles."""
+        span = (self.lossy.lattice if self.lossy else lattice).indices(self.extent)
         return span.height * span.width
 
     def tile(self, lattice: Lattice, number: int) -> Window:
         """One of these tiles, counted row by row; it may reach beyond the extent."""
+        lattice = self.lossy.lattice if self.lossy else lattice
         span = lattice.indices(self.extent)
         row, col = divmod(number, span.width)
         return lattice.tile(span.row0 + row, span.col0 + col)
@@ -96,16 +100,16 @@ def open_written(path: Path) -> Written:
     Raises:
         InputError: `path` is none.
     """
-    extent, provenance = _opened_zarr(path) if path.is_dir() else _opened_tiff(path)
+    extent, provenance, lossy = (*_opened_zarr(path), None) if path.is_dir() else _opened_tiff(path)
     if not {"synthetic", "seed", "model_digest"} <= provenance.keys():
         raise InputError(f"{path} does not say what made it, so it cannot be verified. Was it made by tilegen?")
-    return Written(path=path, extent=extent, provenance=provenance)
+    return Written(path=path, extent=extent, provenance=provenance, lossy=lossy)
 
 
 def compare_tiles(
     written: Written, renderer: TileRenderer, numbers: Iterable[int], *, tolerance: int
 ) -> Iterator[Comparison]:
-    """Render tiles again and compare them with what is written.
+    """Render tiles again and compare them with what is written; of a lossy product, after encoding them again.
 
     Args:
         numbers: which tiles, as `Written.tile` counts them.
@@ -116,34 +120,43 @@ def compare_tiles(
         tile = written.tile(renderer.lattice, number)
         common = tile.intersection(extent)
         if common is not None:  # always there; it tells the type checker so
-            wanted = renderer.render_tile(tile)[:, *common.within(tile)]
+            # A TIFF tile of a lossy product may show parts of several tiles of the world.
+            wanted = (
+                render_window(renderer, common)
+                if written.lossy
+                else renderer.render_tile(tile)[:, *common.within(tile)]
+            )
             yield _compared(written, common, wanted, tolerance)
 
 
 def _compared(
-    written: Written, common: Window, wanted: UInt8[np.ndarray, "bands rows cols"], tolerance: int
+    written: Written, common: Window, wanted: UInt[np.ndarray, "bands rows cols"], tolerance: int
 ) -> Comparison:
     window = common.shifted(-written.extent.row0, -written.extent.col0)
     try:
-        found = written.read(common)
+        if written.lossy:
+            found, wanted = written.lossy.both(common, wanted)
+        else:
+            found = written.read(common)
     except (OSError, ValueError, RuntimeError) as error:
         return Comparison(window=window, damage=" ".join(str(error).split()) or type(error).__name__)
     if found.shape != wanted.shape:
         return Comparison(window=window, damage=f"{len(found)} bands instead of {len(wanted)}")
-    difference = np.abs(found.astype(np.int16) - wanted.astype(np.int16)).max(axis=0)
+    difference = np.abs(found.astype(np.int32) - wanted.astype(np.int32)).max(axis=0)
     return Comparison(
         window=window, num_differing=int((difference > tolerance).sum()), largest=int(difference.max(initial=0))
     )
 
 
-def _opened_tiff(path: Path) -> tuple[Window, dict[str, Any]]:
+def _opened_tiff(path: Path) -> tuple[Window, dict[str, Any], LossyTiles | None]:
     try:
         with (
             warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
             rasterio.open(path, driver="GTiff") as tiff,
         ):
             provenance = {name: plain(value) for name, value in tiff.tags().items()}
-            return _extent((tiff.height, tiff.width), tuple(tiff.transform)), provenance
+            extent = _extent((tiff.height, tiff.width), tuple(tiff.transform))
+            return extent, provenance, lossy_tiles(path, tiff, extent)
     except RasterioIOError:
         raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
 

@@ -94,11 +94,18 @@ def flat_provenance(product: Product) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in items.items()}
 
 
+def creation_options(encoding: CogEncoding) -> dict[str, str]:
+    """What was asked for and does not show in the tags, in the words of GDAL's creation options."""
+    said = {name.upper(): value for name, value in encoding.options.items() if name in {"level", "quality"}}
+    return {"OVERVIEW_RESAMPLING": encoding.resampling.upper(), **said}
+
+
 def _gdal_metadata(product: Product, encoding: CogEncoding, moments: UInt64[np.ndarray, "bands 6"]) -> str:
     """The XML of TIFF tag 42112."""
     items = [_item(name, value) for name, value in flat_provenance(product).items()]
-    for name, value in _structure(encoding).items():
-        items.append(_item(name, value, domain="IMAGE_STRUCTURE"))
+    items += [_item(name, value) for name, value in creation_options(encoding).items()]
+    if encoding.compression == "webp" and encoding.is_lossy:
+        items.append(_item("WEBP_LEVEL", str(encoding.used_quality), domain="IMAGE_STRUCTURE"))  # as GDAL says it
     for band, name in enumerate(product.band_names):
         found = {key: f"{value:.14g}" for key, value in statistics(moments[band]).items()}
         if found and encoding.is_lossy:  # they are those of the pixels before
@@ -109,16 +116,6 @@ def _gdal_metadata(product: Product, encoding: CogEncoding, moments: UInt64[np.n
             items.append(_item("OFFSET", repr(product.offsets[band]), sample=band, role="offset"))
             items.append(_item("SCALE", repr(product.scales[band]), sample=band, role="scale"))
     return "<GDALMetadata>\n" + "".join(items) + "</GDALMetadata>\n"
-
-
-def _structure(encoding: CogEncoding) -> dict[str, str]:
-    """What was asked for and does not show in the tags, in the words of GDAL's creation options."""
-    said = {"OVERVIEW_RESAMPLING": encoding.resampling.upper()}
-    if "level" in encoding.options:
-        said["LEVEL"] = encoding.options["level"]
-    if "quality" in encoding.options:
-        said["QUALITY"] = encoding.options["quality"]
-    return said
 
 
 def _item(name: str, value: str, **attributes: Any) -> str:

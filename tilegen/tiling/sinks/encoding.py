@@ -145,7 +145,7 @@ class ZarrEncoding:
         if self.zarr_format not in (2, 3):
             raise InputError(f"--zarr-format is 2 or 3, got {self.zarr_format}.")
         if self.zarr_format == 2 and self.sharded:
-            raise InputError("Zarr version 2 has no shards. Leave --zarr-format 2 or --shards out.")
+            raise InputError("Zarr version 2 has no shards. Leave sharded out.")
         if self.level is not None and not 1 <= self.level <= _MAX_LEVEL["zstd"]:
             raise InputError(f"--level {self.level}: the zstd of a Zarr store has levels 1 to 22.")
 
@@ -195,7 +195,7 @@ def zarr_encoding(options: Mapping[str, Any]) -> ZarrEncoding:
     return ZarrEncoding(**_only(options, DEFAULT_ZARR, "a .tif; a Zarr store is compressed by zstd"))
 
 
-_OPTION_OF = {"compression": "--compress", "layout": "--zarr-layout", "sharded": "--shards/--no-shards"}
+_OPTION_OF = {"compression": "--compress", "layout": "--zarr-layout", "sharded": "--no-shards"}
 
 
 def _only(options: Mapping[str, Any], default: CogEncoding | ZarrEncoding, other: str) -> Mapping[str, Any]:

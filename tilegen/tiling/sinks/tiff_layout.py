@@ -91,7 +91,7 @@ def header(directories: Sequence[Sequence[Field]], *, masked: bool = False) -> b
         directories: the entries of each IFD.
         masked: whether each tile is followed by that of its mask.
     """
-    ghost = _padded(structural_metadata(masked=masked), 8)
+    ghost = _padded(structural_metadata(masked=masked), 2)  # as GDAL does, and its validator asks for
     blocks = [struct.pack("<2sHHHQ", b"II", 43, 8, 0, _HEADER_BYTES + len(ghost)), ghost]
     offset = _HEADER_BYTES + len(ghost)
     for number, fields in enumerate(directories):
