@@ -39,8 +39,11 @@ WORDS = names("tilegen.errors tilegen.amounts tilegen.atomic tilegen.bands tileg
 DATA = WORDS | names("tilegen.data")
 MAKERS = DATA | names("tilegen.fields tilegen.model")
 RENDERING = WORDS | names("tilegen.tiling")
+CATALOGUES = RENDERING | names("tilegen.catalog")
 SERVING = RENDERING | names("tilegen.server")
-EVERYTHING = MAKERS | RENDERING | names("tilegen.metrics tilegen.training tilegen.world tilegen.weights tilegen")
+EVERYTHING = (
+    MAKERS | RENDERING | names("tilegen.catalog tilegen.metrics tilegen.training tilegen.world tilegen.weights tilegen")
+)
 ARRAYS = names("numpy jaxtyping")
 TENSORS = ARRAYS | names("torch")
 
@@ -79,6 +82,11 @@ PARTS = {
     "tilegen.tiling.sinks.zarr": Part(below=RENDERING, top=ARRAYS),
     "tilegen.tiling.sinks.zarr_layout": Part(below=RENDERING, top=ARRAYS | names("zarr")),
     "tilegen.tiling.sinks.zarr_attributes": Part(below=RENDERING, top=ARRAYS | names("affine pyproj")),
+    "tilegen.tiling.lossy": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
+    # 2 catalogues: what stands in files beside products
+    "tilegen.catalog": Part(below=CATALOGUES, top=names("pyproj pystac")),
+    "tilegen.catalog.facts": Part(below=CATALOGUES, top=names("zarr")),
+    "tilegen.catalog.place": Part(below=WORDS, top=names("numpy pyproj shapely")),
     # 1 data: imagery to one packed file; reading that file needs no GDAL
     "tilegen.data": Part(below=DATA, top=TENSORS | names("safetensors")),
     "tilegen.data.chips": Part(below=DATA, top=ARRAYS | names("affine rasterio")),

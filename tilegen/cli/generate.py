@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tilegen.cli.formats import encoding_options, storage_options
+from tilegen.cli.neighbours import checked_neighbours
 from tilegen.cli.options import Origin, ScaleSeed, Seconds, Size, default_workers, once_each
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -41,6 +42,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--engine", default="auto", show_default=True, help="auto, compiled or eager.")
 @storage_options
 @click.option("--preview", type=_FILE, help="Also a PNG of at most 2048 px.")
+@click.option("--stac", is_flag=True, help="Also a STAC item, OUT.stac.json.")
 @click.option("--shard-timeout", type=Seconds(), help="Give a shard that takes longer to another worker, too.")
 @click.option("--worker-timeout", type=Seconds(), default=300.0, help="Stop when no worker was there for so long.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -68,6 +70,7 @@ def generate(  # noqa: PLR0913  one argument per option
     dtype: str,
     engine: str,
     preview: Path | None,
+    stac: bool,
     shard_timeout: float | None,
     worker_timeout: float,
     dry_run: bool,
@@ -87,7 +90,6 @@ def generate(  # noqa: PLR0913  one argument per option
     from tilegen.tiling.cluster import cluster, device_on
     from tilegen.tiling.flight import Patience
     from tilegen.tiling.plan import check_budget, plan_render
-    from tilegen.tiling.preview import checked_preview, save_preview
     from tilegen.tiling.reporter import checked_page
     from tilegen.tiling.schedule import run_shards
     from tilegen.tiling.sinks import open_sink
@@ -124,7 +126,7 @@ def generate(  # noqa: PLR0913  one argument per option
     check_budget(plan, None if is_url(out) else Path(out), 0 if scheduler else workers)
     if dry_run:
         return
-    png = checked_preview(preview, overwrite=overwrite)
+    beside = checked_neighbours(out, preview=preview, has_item=stac, overwrite=overwrite)
     page = checked_page("--performance-report", page, overwrite=overwrite)
     with watched(out, product, quiet=quiet, as_json=log_json, page=report_page, overwrite=overwrite) as watch:
         connection = cluster(
@@ -138,8 +140,7 @@ def generate(  # noqa: PLR0913  one argument per option
         )
         patience = Patience(shard_s=shard_timeout, workers_s=worker_timeout)
         run_shards(connection, world.config, sink, overwrite=overwrite, patience=patience, report=watch.progress)
-    if png is not None:
-        save_preview(out, png)
+    beside.save()
     click.echo(f"{out}: {product.shape[2]}x{product.shape[1]} pixels of {world}")
 
 

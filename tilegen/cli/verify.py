@@ -50,8 +50,8 @@ def verify(  # noqa: PLR0913  one argument per option
     """Render tiles of PRODUCT (.tif, .zarr) again and compare them with what it holds.
 
     Ends with 0 if all are the same, 1 if any differs, 2 if nothing could be compared. Products of another kind of
-    device differ by one code value: --tolerance 1. Overviews are not compared. Lossy products are compared with what the
-    same codec makes of the world's pixels; another version of the codec may need a --tolerance, too.
+    device differ by one code value: --tolerance 1. Overviews are not compared. A lossy product is compared with what
+    the same codec makes of the world's pixels; another version of the codec may need a --tolerance, too.
 
     Example:  tilegen verify world.tif --tiles 20
     """

@@ -118,6 +118,7 @@ def _describe_tiff(path: Path | str) -> dict[str, Any]:
                 "nodata": tiff.nodata,
                 "overviews": tiff.overviews(1),
                 "compression": None if tiff.compression is None else tiff.compression.value,
+                "dtype": tiff.dtypes[0],
                 "provenance": tags,
             }
     except RasterioIOError:
@@ -137,6 +138,7 @@ def _describe_zarr(path: Path | str) -> dict[str, Any]:
             "format": f"Zarr v{group.metadata.zarr_format}",
             "size": f"{cols}x{rows}",
             "num_bands": bands,
+            "dtype": str(image.dtype),
             "chunks": list(image.chunks),
             "shards": None if image.shards is None else list(image.shards),
             "levels": levels,
