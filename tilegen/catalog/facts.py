@@ -59,7 +59,7 @@ class Facts:
     shape: tuple[int, int]
     transform: tuple[float, ...]
     dtype: str
-    nodata: float | None
+    nodata: float | int | None
     bands: tuple[Band, ...]
     said: Mapping[str, Any]
     resampling: str

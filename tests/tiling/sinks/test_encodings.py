@@ -214,6 +214,8 @@ def test_a_store_of_16_bits_says_what_its_values_mean(write, deep):
         np.testing.assert_allclose(dataset.image, deep * 1e-4 - 0.1, rtol=1e-6, atol=1e-6)
 
 
+# rioxarray 0.19 multiplies transforms as affine did before 3.0.
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 @pytest.mark.parametrize("options", STORES, ids=named)
 def test_every_store_opens_in_xarray(write, product, options):
     path, pixels = write(options, None, ".zarr"), smooth_pixels(product)
