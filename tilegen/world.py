@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.config import to_dict
 from tilegen.errors import CheckpointError, InputError
@@ -25,7 +25,7 @@ from tilegen.model.arithmetic import chosen_device, fixed_arithmetic
 from tilegen.model.checkpoint import Card, checkpoint_here, load_generator, read_card, resolve_checkpoint
 from tilegen.model.engine import ENGINES, chosen_engine, open_engine
 from tilegen.model.generator import Generator
-from tilegen.model.pixels import as_uint8
+from tilegen.model.pixels import EIGHT_BITS, Radiometry, radiometry_of
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import render_window
 
@@ -88,14 +88,16 @@ class WorldConfig:
         if card.digest != self.digest:
             raise CheckpointError(f"{self.model} holds other weights than this world (digest {self.digest[:12]}...).")
         chosen_engine(self.engine, self.device, generator.config)
-        return TileGenerator(self, generator.to(self.device))
+        radiometry = radiometry_of(card.about, len(card.architecture.band_names))
+        return TileGenerator(self, generator.to(self.device), radiometry)
 
 
 class TileGenerator:
     """A generator that paints the tiles of one world. Implements `TileRenderer`."""
 
-    def __init__(self, config: WorldConfig, generator: Generator) -> None:
+    def __init__(self, config: WorldConfig, generator: Generator, radiometry: Radiometry = EIGHT_BITS) -> None:
         self._config = config
+        self._radiometry = radiometry
         self._generator = generator
         self._engine = open_engine(config.engine, generator, _DTYPES[config.dtype])
 
@@ -117,11 +119,11 @@ class TileGenerator:
         """Peak memory of one tile, in bytes: the widest layer's input, output and temporaries."""
         return self._generator.activation_bytes(self.lattice.tile(0, 0), _DTYPES[self._config.dtype])
 
-    def render_tile(self, tile: Window) -> UInt8[np.ndarray, "bands rows cols"]:
-        """Pixels of one tile, 1..255; the same bytes whatever the caller has set in torch."""
+    def render_tile(self, tile: Window) -> UInt[np.ndarray, "bands rows cols"]:
+        """Pixels of one tile, 1 and more; the same bytes whatever the caller has set in torch."""
         return self.render_exact(tile)
 
-    def render_exact(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+    def render_exact(self, window: Window) -> UInt[np.ndarray, "bands rows cols"]:
         """Pixels of any window in one pass, off the lattice; equal to the tiles' but for rounding (1 code value)."""
         config = self._config
         with fixed_arithmetic(torch.device(config.device)):
@@ -132,7 +134,7 @@ class TileGenerator:
                 truncation_psi=config.truncation_psi,
             )
             image = self._engine(inputs)
-        return as_uint8(image[0]).cpu().numpy()
+        return self._radiometry.pixels(image[0]).cpu().numpy()
 
 
 class World:
@@ -165,8 +167,8 @@ class World:
         self.georef.check_on_earth(window)
         return window
 
-    def read(self, window: Window, *, whole_tiles: bool = True) -> UInt8[np.ndarray, "bands rows cols"]:
-        """Pixels of any window, 1..255: the same bytes that a product of the same world holds there.
+    def read(self, window: Window, *, whole_tiles: bool = True) -> UInt[np.ndarray, "bands rows cols"]:
+        """Pixels of any window, 1 and more: the same bytes that a product of the same world holds there.
 
         Args:
             window: of the world.
@@ -183,6 +185,7 @@ class World:
 
     def product(self, extent: Window, *, chunk_px: int = TILE_PX, shard_px: int = 4 * TILE_PX) -> Product:
         """The product of `extent`, ready for a sink."""
+        radiometry = radiometry_of(self.card.about, len(self.card.architecture.band_names))
         return Product(
             extent=extent,
             georef=self.georef,
@@ -190,6 +193,9 @@ class World:
             provenance=self.provenance(),
             chunk_px=chunk_px,
             shard_px=shard_px,
+            dtype=radiometry.dtype,
+            scales=radiometry.scales,
+            offsets=radiometry.offsets,
         )
 
     def provenance(self) -> dict[str, Any]:

@@ -1,10 +1,16 @@
 """The options of storage, the STAC item and `tilegen info`, from the command line to the file."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import rasterio
 import zarr
+from PIL import Image
+
+from tilegen.testing.checkpoints import NANO, save_random_checkpoint
+from tilegen.world import open_world
 
 
 @pytest.fixture
@@ -62,6 +68,36 @@ def test_a_store_of_version_2_is_generated_verified_and_described(generate, run,
     assert run("stac", path).stdout == f"{path}.stac.json\n"
     assert "exists" in run("stac", path).stderr
     assert run("stac", path, "--overwrite").exit_code == 0
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("out", ["a.tif", "a.zarr"])
+def test_a_model_of_four_bands_of_16_bits_makes_products_of_them(run, scheduler, folder, out):
+    """The card says what pixels are; the product, its preview, its item and `verify` follow."""
+    config = replace(NANO, band_names=("red", "green", "blue", "nir"))
+    pixels = {"dtype": "uint16", "scales": [1e-4, 1e-4, 1e-4, 2e-4], "offsets": [0.0, 0.0, 0.0, -0.1]}
+    save_random_checkpoint(folder / "deep.safetensors", config, about={"pixels": pixels})
+    words = ["--size", "200x150", "--model", "deep.safetensors", "--chunk", 64, "--shard", 128, "--device", "cpu"]
+    beside = ["--preview", "a.png", "--stac", "--quiet", "--scheduler", scheduler]
+    assert run("generate", out, *words, *beside).exit_code == 0
+    world = open_world("deep.safetensors", device="cpu")
+    expected = world.read(world.window_at(0.0, 0.0, 150, 200))
+    assert (expected.dtype, expected.shape) == (np.uint16, (4, 150, 200))
+    assert len(np.unique(expected)) > 1000
+    if out.endswith(".tif"):
+        with rasterio.open(out) as tiff:
+            found = tiff.read()
+            assert (list(tiff.scales), list(tiff.offsets)) == (pixels["scales"], pixels["offsets"])
+    else:
+        found = zarr.open_array(out, path="image", mode="r")[...]
+    np.testing.assert_array_equal(found, expected)
+    item = json.loads((folder / f"{out}.stac.json").read_text())
+    assert [band["raster:scale"] for band in item["assets"]["data"]["bands"]] == pixels["scales"]
+    with Image.open("a.png") as image:
+        assert (image.mode, image.size) == ("RGB", (200, 150))
+        assert np.asarray(image).std() > 10
+    assert run("verify", out, "--all", "--model", "deep.safetensors", "--quiet").exit_code == 0
+    np.testing.assert_array_equal(world.to_xarray(world.window_at(0.0, 0.0, 150, 200)).values, expected)
 
 
 @pytest.mark.parametrize(

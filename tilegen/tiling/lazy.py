@@ -15,15 +15,15 @@ from tilegen.tiling.render import RendererSource, opened, render_window
 
 
 def lazy_image(source: RendererSource, product: Product, chunk_px: int) -> xr.DataArray:
-    """`product` as a DataArray (band, y, x) of uint8, georeferenced for rioxarray; nothing is rendered until used."""
+    """`product` as a DataArray (band, y, x) georeferenced for rioxarray; nothing is rendered until used."""
     extent, transform = product.extent, product.georef.transform(product.extent)
     pixels = da.map_blocks(
         _rendered_chunk,
         source,
         extent,
-        chunks=da.core.normalize_chunks((-1, chunk_px, chunk_px), product.shape, dtype=np.uint8),
-        dtype=np.uint8,
-        meta=np.empty((0, 0, 0), np.uint8),
+        chunks=da.core.normalize_chunks((-1, chunk_px, chunk_px), product.shape, dtype=product.dtype),
+        dtype=product.dtype,
+        meta=np.empty((0, 0, 0), product.dtype),
     )
     image = xr.DataArray(
         pixels,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
@@ -62,12 +62,24 @@ def save_preview(product: Path | str, png: Path) -> None:
     """
     is_zarr = os.fspath(product).lower().endswith(".zarr")
     pixels = _reduced_zarr(product) if is_zarr else _reduced_tiff(product)
+    pixels = pixels if pixels.dtype == np.uint8 else _stretched(pixels)
     bands = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, axis=0)
     with new_file(png) as file:
         Image.fromarray(np.ascontiguousarray(bands.transpose(1, 2, 0))).save(file, "PNG")
 
 
-def _reduced_tiff(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
+def _stretched(pixels: UInt[np.ndarray, "bands rows cols"]) -> UInt8[np.ndarray, "bands rows cols"]:
+    """8 bits for the eye: from the 2nd to the 98th percentile of each band's valid pixels, as QGIS shows 16 bits."""
+    shown = np.zeros(pixels.shape, np.uint8)
+    for band, result in zip(pixels, shown, strict=True):
+        if (band > 0).any():
+            low, high = np.percentile(band[band > 0], (2, 98))
+            scaled = 1 + (band.astype(np.float64) - low) * (254 / max(high - low, 1))
+            result[...] = np.where(band > 0, np.clip(np.rint(scaled), 1, 255), 0)
+    return shown
+
+
+def _reduced_tiff(product: Path | str) -> UInt[np.ndarray, "bands rows cols"]:
     with opened_tiff(product) as tiff:
         factor = max(1, -(-max(tiff.shape) // PREVIEW_PX))
         shape = (tiff.count, -(-tiff.height // factor), -(-tiff.width // factor))
@@ -75,7 +87,7 @@ def _reduced_tiff(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
         return pixels
 
 
-def _reduced_zarr(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
+def _reduced_zarr(product: Path | str) -> UInt[np.ndarray, "bands rows cols"]:
     """The largest level that is small enough; if none is, every n-th pixel of the smallest."""
     with opened_store(product) as store:
         levels = stored_levels(zarr.open_group(store, mode="r").attrs.asdict())

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
@@ -36,8 +36,8 @@ class TileRenderer(Protocol):
         """Memory that rendering one tile needs at most, in bytes."""
         ...
 
-    def render_tile(self, tile: Window) -> UInt8[np.ndarray, "bands rows cols"]:
-        """Pixels of one tile of the lattice, 1..255."""
+    def render_tile(self, tile: Window) -> UInt[np.ndarray, "bands rows cols"]:
+        """Pixels of one tile of the lattice, 1 and more; of one dtype, that of its products."""
         ...
 
 
@@ -56,14 +56,18 @@ def opened(source: RendererSource) -> TileRenderer:
     return source.open()
 
 
-def render_window(renderer: TileRenderer, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+def render_window(renderer: TileRenderer, window: Window) -> UInt[np.ndarray, "bands rows cols"]:
     """Pixels of any window: crops of the tiles it meets, placed side by side.
 
     Pixels always come from whole tiles of the lattice, so they are the same bytes in every window.
     """
-    pixels = np.empty((len(renderer.band_names), *window.shape), np.uint8)
+    pixels: UInt[np.ndarray, "bands rows cols"] | None = None
     for tile in renderer.lattice.tiles(window):
         common = tile.intersection(window)
         if common is not None:
-            pixels[:, *common.within(window)] = renderer.render_tile(tile)[:, *common.within(tile)]
+            rendered = renderer.render_tile(tile)
+            if pixels is None:
+                pixels = np.empty((len(renderer.band_names), *window.shape), rendered.dtype)
+            pixels[:, *common.within(window)] = rendered[:, *common.within(tile)]
+    assert pixels is not None, "a window has pixels, so it meets a tile"
     return pixels
