@@ -85,7 +85,7 @@ PARTS = {
     "tilegen.tiling.lossy": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
     # 2 catalogues: what stands in files beside products
     "tilegen.catalog": Part(below=CATALOGUES, top=names("pyproj pystac")),
-    "tilegen.catalog.facts": Part(below=CATALOGUES, top=names("zarr")),
+    "tilegen.catalog.facts": Part(below=CATALOGUES, top=names("rasterio zarr")),
     "tilegen.catalog.place": Part(below=WORDS, top=names("numpy pyproj shapely")),
     # 1 data: imagery to one packed file; reading that file needs no GDAL
     "tilegen.data": Part(below=DATA, top=TENSORS | names("safetensors")),

@@ -117,6 +117,9 @@ def test_source_date_epoch_makes_items_repeatable(path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     assert item_of(path) == item_of(path)
     assert item_of(path)["properties"]["datetime"] == "2023-11-14T22:13:20Z"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(InputError, match="'yesterday', which is no time"):
+        item_of(path)
 
 
 def test_an_item_lies_beside_its_product_and_pystac_opens_it(path):
@@ -149,3 +152,12 @@ def test_an_image_of_somebody_else_gets_no_item(tmp_path):
         pass
     with pytest.raises(InputError, match="does not say what made it"):
         save_item(tmp_path / "a.tif")
+
+
+def test_what_is_no_image_gets_no_item(tmp_path):
+    (tmp_path / "a.tif").write_text("my thesis")
+    (tmp_path / "a.zarr").mkdir()
+    for name in ("a.tif", "a.zarr"):
+        with pytest.raises(InputError, match=f"{name} is n"):
+            save_item(tmp_path / name)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "a.zarr"]

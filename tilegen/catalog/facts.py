@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from rasterio.errors import RasterioIOError
 
 from tilegen.errors import InputError
 from tilegen.tiling.finished import opened_file, opened_store, opened_tiff
@@ -83,7 +84,10 @@ def read_facts(product: str | Path) -> Facts:
         InputError: it is none.
     """
     path = os.fspath(product)
-    facts = _zarr_facts(path) if path.rstrip("/").lower().endswith(".zarr") else _tiff_facts(path)
+    try:
+        facts = _zarr_facts(path) if path.rstrip("/").lower().endswith(".zarr") else _tiff_facts(path)
+    except RasterioIOError:
+        raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
     if not {"synthetic", "seed", "model_digest"} <= facts.said.keys():
         raise InputError(f"{path} does not say what made it. Was it made by tilegen?")
     return facts

@@ -17,7 +17,7 @@ from pystac import Asset, Item, Provider, ProviderRole
 from tilegen.atomic import write_atomically
 from tilegen.catalog.facts import Band, Facts, checksum, read_facts
 from tilegen.catalog.place import footprint
-from tilegen.errors import OutputError
+from tilegen.errors import InputError, OutputError
 
 SUFFIX = ".stac.json"
 
@@ -99,7 +99,7 @@ def item_of(product: str | Path, *, preview: Path | None = None) -> dict[str, An
     """
     facts = read_facts(product)
     geometry, bbox = footprint(facts.crs, facts.bounds)
-    made = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC)
+    made = _made()
     item = Item(
         id=facts.name.rpartition(".")[0] or facts.name,
         geometry=geometry,
@@ -116,6 +116,14 @@ def item_of(product: str | Path, *, preview: Path | None = None) -> dict[str, An
         item.add_asset("preview", picture)
     described: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return described
+
+
+def _made() -> datetime:
+    said = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        return datetime.now(UTC).replace(microsecond=0) if said is None else datetime.fromtimestamp(int(said), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InputError(f"SOURCE_DATE_EPOCH is {said!r}, which is no time in seconds. Unset it.") from None
 
 
 def _properties(facts: Facts) -> dict[str, Any]:
