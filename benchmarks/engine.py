@@ -27,7 +27,7 @@ from tilegen.model.engine import open_engine
 from tilegen.model.generator import Generator, SynthesisInputs
 from tilegen.model.modulation import demodulation, weight_gain
 from tilegen.model.resample import site_latents, upsampled
-from tilegen.world import TILE_PX
+from tilegen.renderer import TILE_PX
 
 CPU = torch.device("cpu")
 

@@ -25,6 +25,7 @@ from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.model.config import GENERATOR_PRESETS
+from tilegen.renderer import TILE_PX
 from tilegen.testing.checkpoints import save_random_checkpoint
 from tilegen.testing.idle import IdleSink
 from tilegen.tiling.cluster import cluster
@@ -32,7 +33,7 @@ from tilegen.tiling.product import Product
 from tilegen.tiling.render import RendererSource, TileRenderer
 from tilegen.tiling.schedule import run_shards
 from tilegen.tiling.sinks import open_sink
-from tilegen.world import TILE_PX, open_world
+from tilegen.world import open_world
 
 
 @dataclass(frozen=True, kw_only=True)

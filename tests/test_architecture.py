@@ -39,11 +39,13 @@ WORDS = names("tilegen.errors tilegen.amounts tilegen.atomic tilegen.bands tileg
 DATA = WORDS | names("tilegen.data")
 MAKERS = DATA | names("tilegen.fields tilegen.model")
 RENDERING = WORDS | names("tilegen.tiling")
+CATALOGUES = RENDERING | names("tilegen.catalog")
 SERVING = RENDERING | names("tilegen.server")
 EVERYTHING = (
     MAKERS
     | RENDERING
-    | names("tilegen.metrics tilegen.training tilegen.world tilegen.world_file tilegen.weights tilegen")
+    | names("tilegen.catalog tilegen.metrics tilegen.training tilegen.renderer tilegen.world tilegen.world_file")
+    | names("tilegen.weights tilegen")
 )
 ARRAYS = names("numpy jaxtyping")
 TENSORS = ARRAYS | names("torch")
@@ -74,6 +76,7 @@ PARTS = {
     "tilegen.tiling.lazy": Part(below=RENDERING, top=ARRAYS | names("dask rioxarray xarray")),
     "tilegen.tiling.finished": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
     "tilegen.tiling.stored": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
+    "tilegen.tiling.stored_source": Part(below=RENDERING, top=ARRAYS | names("zarr")),
     "tilegen.tiling.preview": Part(below=RENDERING, top=ARRAYS | names("PIL rasterio zarr")),
     "tilegen.tiling.verify": Part(below=RENDERING, top=ARRAYS | names("rasterio zarr")),
     "tilegen.tiling.plan": Part(below=RENDERING, top=ARRAYS | names("psutil")),
@@ -89,6 +92,11 @@ PARTS = {
     "tilegen.tiling.sinks.zarr": Part(below=RENDERING, top=ARRAYS),
     "tilegen.tiling.sinks.zarr_layout": Part(below=RENDERING, top=ARRAYS | names("zarr")),
     "tilegen.tiling.sinks.zarr_attributes": Part(below=RENDERING, top=ARRAYS | names("affine pyproj")),
+    "tilegen.tiling.lossy": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
+    # 2 catalogues: what stands in files beside products
+    "tilegen.catalog": Part(below=CATALOGUES, top=names("pyproj pystac")),
+    "tilegen.catalog.facts": Part(below=CATALOGUES, top=names("rasterio zarr")),
+    "tilegen.catalog.place": Part(below=WORDS, top=names("numpy pyproj shapely")),
     # 1 data: imagery to one packed file; reading that file needs no GDAL
     "tilegen.data": Part(below=DATA, top=TENSORS | names("safetensors")),
     "tilegen.data.chips": Part(below=DATA, top=ARRAYS | names("affine rasterio")),
@@ -112,8 +120,11 @@ PARTS = {
     ),
     "tilegen.metrics.sheets": Part(below=WORDS | names("tilegen.metrics"), top=TENSORS | names("PIL")),
     # 3 the joint
+    "tilegen.renderer": Part(below=MAKERS | RENDERING | names("tilegen.weights"), top=TENSORS),
     "tilegen.world": Part(
-        below=MAKERS | RENDERING | names("tilegen.weights tilegen.world_file"), top=TENSORS, late=names("xarray")
+        below=MAKERS | RENDERING | names("tilegen.renderer tilegen.weights tilegen.world_file"),
+        top=TENSORS,
+        late=names("xarray"),
     ),
     # Light at the top: xarray loads both for every file that it does not know.
     "tilegen.world_file": Part(below=MAKERS),

@@ -14,11 +14,12 @@ from hypothesis import example, given, settings
 import tilegen
 from tilegen.errors import CheckpointError, InputError
 from tilegen.geometry.window import Window
+from tilegen.renderer import TILE_PX
 from tilegen.testing.checkpoints import save_random_checkpoint
 from tilegen.testing.sinks import reference_levels
 from tilegen.testing.strategies import FAR_PX, nested_windows
 from tilegen.tiling.render import RendererSource, TileRenderer
-from tilegen.world import TILE_PX, World, open_world
+from tilegen.world import World, open_world
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,10 @@ class TilegenEngine(BackendEntrypoint):
             InputError: the file describes no world, or no window of it was given.
             CheckpointError: its model is not there, or is another one.
         """
+        from tilegen.renderer import TILE_PX
         from tilegen.tiling.lazy import indexed_image
         from tilegen.tiling.levels import covering, level_of
-        from tilegen.world import TILE_PX, open_world
+        from tilegen.world import open_world
 
         path = _local_path(filename_or_obj)
         if path is None:

@@ -18,6 +18,7 @@ def test_help_lists_every_command_with_what_it_does(run, option):
         "generate",
         "verify",
         "serve",
+        "stac",
         "info",
         "data",
         "train",

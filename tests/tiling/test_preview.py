@@ -114,7 +114,7 @@ def test_a_zarr_store_is_described(tmp_path):
     found = describe_product(written(tmp_path, "zarr", address_product(150, 133)))
     assert (found["format"], found["size"], found["num_bands"]) == ("Zarr v3", "133x150", 3)
     assert (found["chunks"][1:], found["shards"][1:]) == ([16, 16], [64, 64])
-    assert "ovr_2x" in found["levels"]
+    assert "ovr_2x/image" in found["levels"]
     assert found["attributes"]["synthetic"] is True
     assert found["attributes"]["seed"] == 7
 

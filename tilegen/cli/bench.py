@@ -32,7 +32,8 @@ def bench(model: str, device: str, repeats: int) -> None:
     from tilegen.errors import InputError
     from tilegen.model.arithmetic import chosen_device
     from tilegen.model.engine import ENGINES
-    from tilegen.world import TILE_PX, open_world
+    from tilegen.renderer import TILE_PX
+    from tilegen.world import open_world
 
     device = chosen_device(device)
     open_world(model, device=device, engine="eager")  # what is wrong with the model is said once

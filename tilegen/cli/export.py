@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+from tilegen.cli.formats import encoding_only, encoding_options
 from tilegen.cli.options import default_workers
 
 
@@ -15,6 +17,8 @@ from tilegen.cli.options import default_workers
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option("--chunk", "chunk_px", type=int, help="Zarr chunk or COG tile, pixels.  [default: as it is]")
 @click.option("--shard", "shard_px", type=int, help="Pixels a task writes, a side.  [default: as it is, or 2048]")
+@encoding_only
+@click.option("--aoi", "aoi_name", metavar="FILE[:LAYER]", help="The AOI of IN, where IN does not repeat it.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Local worker processes.  [default: one per core]")
 @click.option("--log-json", is_flag=True, help="Events on stderr, a JSON object a line, instead of progress.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing product.")
@@ -29,6 +33,8 @@ def export(  # noqa: PLR0913  one argument per option
     log_json: bool,
     overwrite: bool,
     quiet: bool,
+    aoi_name: str | None,
+    **encoding: Any,
 ) -> None:
     """Write the product IN (.tif, .zarr) to OUT in another format or layout; nothing is rendered again.
 
@@ -48,8 +54,8 @@ def export(  # noqa: PLR0913  one argument per option
 
     if _is_same(source, out):
         raise InputError(f"{out} is what would be read. Give OUT another name.")
-    product, pixels = open_stored(source, chunk_px=chunk_px, shard_px=shard_px)
-    sink = open_sink(out, product)
+    product, pixels = open_stored(source, chunk_px=chunk_px, shard_px=shard_px, aoi_name=aoi_name)
+    sink = open_sink(out, product, encoding_options(encoding))
     plan = plan_render(product, pixels.open(), copies=sink.disk_copies, measure=False)
     workers = min(workers or default_workers(), plan.num_shards)
     check_budget(plan, None if is_url(out) else Path(out), workers)

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from tilegen.cli.formats import encoding_options, storage_options
+from tilegen.cli.neighbours import checked_neighbours
 from tilegen.cli.options import ScaleSeed, Seconds, default_workers, once_each
-from tilegen.cli.where import Where, say, where_options
+from tilegen.cli.where import Where, say, split_options, where_options
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -36,9 +38,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--engine", default="auto", show_default=True, help="auto, compiled or eager.")
-@click.option("--chunk", "chunk_px", type=int, default=512, show_default=True, help="Zarr chunk or COG tile, pixels.")
-@click.option("--shard", "shard_px", type=int, default=2048, show_default=True, help="Pixels a task writes, a side.")
+@storage_options
 @click.option("--preview", type=_FILE, help="Also a PNG of at most 2048 px.")
+@click.option("--stac", is_flag=True, help="Also a STAC item, OUT.stac.json.")
 @click.option("--shard-timeout", type=Seconds(), help="Give a shard that takes longer to another worker, too.")
 @click.option("--worker-timeout", type=Seconds(), default=300.0, help="Stop when no worker was there for so long.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -61,16 +63,15 @@ def generate(  # noqa: PLR0913  one argument per option
     device: str,
     dtype: str,
     engine: str,
-    chunk_px: int,
-    shard_px: int,
     preview: Path | None,
+    stac: bool,
     shard_timeout: float | None,
     worker_timeout: float,
     dry_run: bool,
     resume: bool,
     overwrite: bool,
     quiet: bool,
-    **where: Any,
+    **choices: Any,
 ) -> None:
     """Render a window of an endless world to OUT, a GeoTIFF (.tif) or a Zarr store (.zarr), or to s3://BUCKET/NAME.
 
@@ -83,7 +84,6 @@ def generate(  # noqa: PLR0913  one argument per option
     from tilegen.tiling.cluster import cluster, device_on
     from tilegen.tiling.flight import Patience
     from tilegen.tiling.plan import check_budget, plan_render
-    from tilegen.tiling.preview import checked_preview, save_preview
     from tilegen.tiling.reporter import checked_page
     from tilegen.tiling.schedule import run_shards
     from tilegen.tiling.sinks import open_sink
@@ -94,6 +94,7 @@ def generate(  # noqa: PLR0913  one argument per option
         if workers is not None:
             raise InputError("--workers are processes of this machine, --scheduler has its own. Leave one of them out.")
         device = device_on(scheduler, device)
+    where, storage = split_options(choices)
     place = Where(**where).place()
     world = open_world(
         model,
@@ -106,8 +107,8 @@ def generate(  # noqa: PLR0913  one argument per option
         engine=engine,
         drawn_here=scheduler is None,
     )
-    product = place.product(world, chunk_px=chunk_px, shard_px=shard_px)
-    sink = open_sink(out, product)
+    product = place.product(world, chunk_px=storage["chunk_px"], shard_px=storage["shard_px"])
+    sink = open_sink(out, product, encoding_options(storage))
     if resume:
         _require_unfinished(out, overwrite=overwrite)
     say(place.notes(product), quiet=quiet, as_json=log_json)
@@ -121,7 +122,7 @@ def generate(  # noqa: PLR0913  one argument per option
     check_budget(plan, None if is_url(out) else Path(out), 0 if scheduler else workers)
     if dry_run:
         return
-    png = checked_preview(preview, overwrite=overwrite)
+    beside = checked_neighbours(out, preview=preview, has_item=stac, overwrite=overwrite)
     page = checked_page("--performance-report", page, overwrite=overwrite)
     with watched(out, product, quiet=quiet, as_json=log_json, page=report_page, overwrite=overwrite) as watch:
         connection = cluster(
@@ -135,8 +136,7 @@ def generate(  # noqa: PLR0913  one argument per option
         )
         patience = Patience(shard_s=shard_timeout, workers_s=worker_timeout)
         run_shards(connection, world.config, sink, overwrite=overwrite, patience=patience, report=watch.progress)
-    if png is not None:
-        save_preview(out, png)
+    beside.save()
     click.echo(f"{out}: {product.shape[2]}x{product.shape[1]} pixels of {world}")
 
 

@@ -48,9 +48,7 @@ def _describe(path: Path | str | None, *, in_full: bool) -> dict[str, Any]:
     if path is None:
         return to_dict(read_card(resolve_checkpoint("default")))
     if isinstance(path, str):
-        from tilegen.tiling.preview import describe_product
-
-        return describe_product(path)
+        return _described_product(path)
     if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path} is neither a file nor a folder.")
     if path.is_dir() and (path / RUN_CHECKPOINT).is_file():
@@ -58,10 +56,27 @@ def _describe(path: Path | str | None, *, in_full: bool) -> dict[str, Any]:
     if is_world_file_name(path.name):
         return to_dict(read_world_file(path))
     if path.suffix.lower() != ".safetensors":
-        from tilegen.tiling.preview import describe_product
-
-        return describe_product(path)
+        return _described_product(path)
     return _described_dataset(path, in_full=in_full) if is_packed(path) else to_dict(read_card(path))
+
+
+def _described_product(path: Path | str) -> dict[str, Any]:
+    """What it says, and who can open it."""
+    from tilegen.catalog.openers import openers_of_store, openers_of_tiff
+    from tilegen.tiling.preview import describe_product
+
+    described = describe_product(path)
+    last = "attributes" if "levels" in described else "provenance"  # long, so it comes last
+    told = described.pop(last)
+    if "levels" in described:
+        described["opens_in"] = openers_of_store(
+            zarr_format=int(described["format"].removeprefix("Zarr v")),
+            sharded=described["shards"] is not None,
+            flat=described["levels"][0] == "image",
+        )
+    else:
+        described["opens_in"] = openers_of_tiff(described["compression"])
+    return {**described, last: told}
 
 
 def _described_dataset(path: Path, *, in_full: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "export": "Write a product in another format or layout.",
     "verify": "Compare a product with its world.",
     "serve": "Show a world or a product on a web map.",
+    "stac": "Write a STAC item beside a product.",
     "info": "Describe a product, a checkpoint or a dataset.",
     "data": "Download and pack real imagery for training.",
     "train": "Learn a generator from real imagery.",

@@ -52,7 +52,8 @@ def verify(  # noqa: PLR0913  one argument per option
     """Render tiles of PRODUCT (.tif, .zarr) again and compare them with what it holds.
 
     Ends with 0 if all are the same, 1 if any differs, 2 if nothing could be compared. Products of another kind of
-    device differ by one code value: --tolerance 1. Overviews are not compared.
+    device differ by one code value: --tolerance 1. Overviews are not compared. A lossy product is compared with what
+    the same codec makes of the world's pixels; another version of the codec may need a --tolerance, too.
 
     Example:  tilegen verify world.tif --tiles 20
     """
@@ -75,6 +76,8 @@ def verify(  # noqa: PLR0913  one argument per option
     num_bad = _count_bad(written, world, numbers, tolerance=tolerance, quiet=quiet)
     chosen = "" if len(numbers) == total else f", --sample-seed {sample_seed}"
     same = "identical" if not tolerance else f"the same within {tolerance}"
+    if written.lossy is not None:
+        same += f" after {written.lossy.encoding.compression}, which loses a little"
     verdict = f"{num_bad} of {len(numbers)} tiles differ" if num_bad else f"{len(numbers)} tiles are {same}"
     click.echo(f"{path}: {verdict} ({total} in all{chosen}).")
     if num_bad:

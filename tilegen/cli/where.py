@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +49,12 @@ def where_options(command: C) -> C:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def split_options(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of `Where` among those that were given, and all others."""
+    names = {field.name for field in fields(Where)}
+    return {name: given[name] for name in names}, {name: value for name, value in given.items() if name not in names}
 
 
 @dataclass(frozen=True, kw_only=True)

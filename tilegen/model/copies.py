@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, UInt8, UInt16
 from torch import Tensor
 
-from tilegen.model.pixels import as_uint8, broken_unless, rounded
+from tilegen.model.pixels import EIGHT_BITS, Radiometry, broken_unless
 
 
 def sent(values: Float32[Tensor, "*shape"], device: torch.device) -> Float32[Tensor, "*shape"]:
@@ -29,23 +29,23 @@ class Arriving:
         done: when they are.
     """
 
-    pixels: UInt8[Tensor, "bands rows cols"]
+    pixels: UInt8[Tensor, "bands rows cols"] | UInt16[Tensor, "bands rows cols"]
     is_finite: Tensor | None = None
     done: torch.cuda.Event | None = None
 
     @classmethod
-    def of(cls, image: Float32[Tensor, "bands rows cols"]) -> Arriving:
+    def of(cls, image: Float32[Tensor, "bands rows cols"], radiometry: Radiometry = EIGHT_BITS) -> Arriving:
         """The pixels of an image in [-1, 1]; on a CPU they are there at once.
 
         Raises:
             CheckpointError: a value is not finite, as far as that is known at once.
         """
         if not image.is_cuda:
-            return cls(pixels=as_uint8(image))
-        pixels, is_finite = rounded(image), image.isfinite().all()
+            return cls(pixels=radiometry.pixels(image))
+        pixels, is_finite = radiometry.rounded(image), image.isfinite().all()
         return cls(pixels=_called_home(pixels), is_finite=_called_home(is_finite), done=_event(image.device))
 
-    def arrived(self) -> UInt8[Tensor, "bands rows cols"]:
+    def arrived(self) -> UInt8[Tensor, "bands rows cols"] | UInt16[Tensor, "bands rows cols"]:
         """The pixels, in memory of this machine.
 
         Raises:

@@ -18,7 +18,7 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.server.grid import BLOCK_PX, MapGrid, zoom_of
-from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME, group_name
+from tilegen.tiling.sinks.zarr_attributes import stored_levels
 from tilegen.tiling.verify import plain
 
 
@@ -83,7 +83,8 @@ class ProductImagery:
     def _read(self, level: int, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
         rows, cols = slice(window.row0, window.row1), slice(window.col0, window.col1)
         if self.path.is_dir():
-            array = zarr.open_array(self.path, path=f"{group_name(level)}/{IMAGE_NAME}".lstrip("/"), mode="r")
+            levels = stored_levels(zarr.open_group(self.path, mode="r").attrs.asdict())
+            array = zarr.open_array(self.path, path=levels[level], mode="r")
             return np.asarray(array[:, rows, cols])
         # A dataset of its own for each reading: threads must not share one.
         overview = {} if level == 0 else {"overview_level": level - 1}
@@ -132,11 +133,9 @@ def _opened_zarr(path: Path) -> ProductImagery:
     try:
         group = zarr.open_group(path, mode="r")
         attributes = {name: plain(value) for name, value in group.attrs.items()}
-        shapes: list[tuple[int, int]] = []
-        while not shapes or group_name(len(shapes)) in group:
-            array = zarr.open_array(path, path=f"{group_name(len(shapes))}/{IMAGE_NAME}".lstrip("/"), mode="r")
-            shapes.append((int(array.shape[-2]), int(array.shape[-1])))
-        image = zarr.open_array(path, path=IMAGE_NAME, mode="r")
+        images = [zarr.open_array(path, path=name, mode="r") for name in stored_levels(attributes)]
+        shapes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        image = images[0]
         names = _names(image.attrs["long_name"])
         crs = str(attributes.get("proj:code") or attributes["proj:wkt2"])
         transform = tuple(float(value) for value in attributes["spatial:transform"])

@@ -15,8 +15,9 @@ from jaxtyping import UInt8
 from tilegen.geometry.window import Window
 from tilegen.model.checkpoint import checkpoint_here, load_generator
 from tilegen.model.generator import Generator
+from tilegen.renderer import TILE_PX, TileGenerator
 from tilegen.server.grid import BLOCK_PX, WORLD_ZOOM, MapGrid
-from tilegen.world import TILE_PX, TileGenerator, World
+from tilegen.world import World
 
 _MOST_RENDERERS = 4
 """Seeds whose renderers are kept; each has its own copy of what its engine prepares from the weights."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -25,7 +28,10 @@ def random_generator(config: GeneratorConfig = NANO, *, seed: int = 0) -> Genera
     return generator.eval().requires_grad_(False)
 
 
-def save_random_checkpoint(path: Path, config: GeneratorConfig = NANO, *, seed: int = 0) -> Card:
-    """Write `random_generator` as a checkpoint."""
+def save_random_checkpoint(
+    path: Path, config: GeneratorConfig = NANO, *, seed: int = 0, about: Mapping[str, Any] = MappingProxyType({})
+) -> Card:
+    """Write `random_generator` as a checkpoint, with `about` in its card."""
     generator = random_generator(config, seed=seed)
-    return save_generator(path, generator, num_images=0, resolution_m=0.5, about={"licence": "none: random weights"})
+    about = {"licence": "none: random weights", **about}
+    return save_generator(path, generator, num_images=0, resolution_m=0.5, about=about)

@@ -14,7 +14,7 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 
 from tilegen.errors import OutputError
 from tilegen.geometry.georef import GeoReference
@@ -75,14 +75,14 @@ def reference_levels(
     return levels
 
 
-def write_shards(sink: Sink, pixels: UInt8[np.ndarray, "bands rows cols"], shards: Iterable[tuple[int, int]]) -> None:
+def write_shards(sink: Sink, pixels: UInt[np.ndarray, "bands rows cols"], shards: Iterable[tuple[int, int]]) -> None:
     """Write some shards of `pixels`, which covers the extent of the product."""
     product = sink.product
     for shard in shards:
         sink.write(shard, pixels[:, *product.shard_window(shard).within(product.extent)])
 
 
-def write_product(sink: Sink, pixels: UInt8[np.ndarray, "bands rows cols"] | None = None) -> None:
+def write_product(sink: Sink, pixels: UInt[np.ndarray, "bands rows cols"] | None = None) -> None:
     """Write a whole product, with its addresses for pixels unless others are given."""
     sink.begin(overwrite=False)
     pixels = address_pixels(sink.product.extent) if pixels is None else pixels

@@ -48,6 +48,24 @@ def opened_tiff(product: Path | str) -> Iterator[Any]:
 
 
 @contextmanager
+def opened_file(product: Path | str) -> Iterator[Any]:
+    """A file, to be read from its beginning.
+
+    Raises:
+        OutputError: the object store refuses.
+    """
+    if not is_url(product):
+        with Path(product).open("rb") as file:
+            yield file
+        return
+    from tilegen.tiling.sinks.remote.bucket import opened_bucket
+
+    address = Address.parse(os.fspath(product))
+    with _Closing(opened_bucket(address.bucket).reader(address.key)) as reader:
+        yield reader
+
+
+@contextmanager
 def opened_store(product: Path | str) -> Iterator[Store | Path]:
     """A Zarr store for Zarr, which finds out by itself whether there is one.
 

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401  gives DataArrays their .rio
 import xarray as xr
-from jaxtyping import UInt8
+from jaxtyping import UInt
 from xarray.backends import BackendArray
 from xarray.core.indexing import ExplicitIndexer, IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
 
@@ -32,7 +32,7 @@ _CHUNK_PX, _SMALLEST_CHUNK_PX = 2048, 64
 def lazy_image(
     source: RendererSource, product: Product, *, level: int = 0, chunk_px: int | None = None
 ) -> xr.DataArray:
-    """`product` as a DataArray (band, y, x) of uint8 on Dask, one independent task per chunk.
+    """`product` as a DataArray (band, y, x) on Dask, one independent task per chunk.
 
     Args:
         level: 0 is full resolution. The extent consists of whole pixels of it.
@@ -52,16 +52,16 @@ def lazy_image(
         _first_pixel(product, level),
         level,
         chunks=da.core.normalize_chunks(
-            (-1, chunk_px, chunk_px), (len(product.band_names), rows, cols), dtype=np.uint8
+            (-1, chunk_px, chunk_px), (len(product.band_names), rows, cols), dtype=product.dtype
         ),
-        dtype=np.uint8,
-        meta=np.empty((0, 0, 0), np.uint8),
+        dtype=product.dtype,
+        meta=np.empty((0, 0, 0), product.dtype),
     )
     return _georeferenced(pixels, product, level)
 
 
 def indexed_image(source: RendererSource, product: Product, *, level: int = 0) -> xr.DataArray:
-    """`product` as a DataArray (band, y, x) of uint8 that renders the tiles which an index meets, and no others.
+    """`product` as a DataArray (band, y, x) that renders the tiles which an index meets, and no others.
 
     Raises:
         InputError: there would be too many coordinates.
@@ -99,7 +99,7 @@ class _InsideRenderer:
         self.lattice, self.band_names = renderer.lattice, renderer.band_names
         self.halo_plan, self.tile_bytes = renderer.halo_plan, renderer.tile_bytes
 
-    def render_tile(self, tile: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+    def render_tile(self, tile: Window) -> UInt[np.ndarray, "bands rows cols"]:
         return render_window(self._renderer, tile, self._aoi)
 
 
@@ -114,7 +114,7 @@ class _WorldArray(BackendArray):
         self._source, self._level = source, level
         self._first = _first_pixel(product, level)
         self.shape = (len(product.band_names), *product.level_shape(level))
-        self.dtype = np.dtype(np.uint8)
+        self.dtype = np.dtype(product.dtype)
 
     def __getitem__(self, key: ExplicitIndexer) -> Any:
         return explicit_indexing_adapter(key, self.shape, IndexingSupport.OUTER, self._read)
@@ -124,7 +124,7 @@ class _WorldArray(BackendArray):
         row0, col0 = self._first
         places = [row0 + row for row in rows], [col0 + col for col in cols]
         # Asked for nothing, a renderer need not be opened.
-        pixels: np.ndarray = np.empty((len(bands), len(rows), len(cols)), np.uint8)
+        pixels: np.ndarray = np.empty((len(bands), len(rows), len(cols)), self.dtype)
         if pixels.size:
             pixels = pixels_at(opened(self._source), *places, level=self._level)[list(bands)]
         is_one = [isinstance(part, int | np.integer) for part in key]
@@ -146,7 +146,7 @@ def _first_pixel(product: Product, level: int) -> tuple[int, int]:
 
 def _rendered_chunk(
     source: RendererSource, first: tuple[int, int], level: int, block_info: dict[Any, Any]
-) -> UInt8[np.ndarray, "bands rows cols"]:
+) -> UInt[np.ndarray, "bands rows cols"]:
     _, rows, cols = (range(int(start), int(stop)) for start, stop in block_info[None]["array-location"])
     places = [first[0] + row for row in rows], [first[1] + col for col in cols]
     return pixels_at(opened(source), *places, level=level)

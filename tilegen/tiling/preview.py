@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
@@ -18,7 +18,7 @@ from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
 from tilegen.tiling.finished import opened_store, opened_tiff
 from tilegen.tiling.sinks.remote.address import is_url
-from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME, group_name
+from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -62,12 +62,24 @@ def save_preview(product: Path | str, png: Path) -> None:
     """
     is_zarr = os.fspath(product).lower().endswith(".zarr")
     pixels = _reduced_zarr(product) if is_zarr else _reduced_tiff(product)
+    pixels = pixels if pixels.dtype == np.uint8 else _stretched(pixels)
     bands = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, axis=0)
     with new_file(png) as file:
         Image.fromarray(np.ascontiguousarray(bands.transpose(1, 2, 0))).save(file, "PNG")
 
 
-def _reduced_tiff(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
+def _stretched(pixels: UInt[np.ndarray, "bands rows cols"]) -> UInt8[np.ndarray, "bands rows cols"]:
+    """8 bits for the eye: from the 2nd to the 98th percentile of each band's valid pixels, as QGIS shows 16 bits."""
+    shown = np.zeros(pixels.shape, np.uint8)
+    for band, result in zip(pixels, shown, strict=True):
+        if (band > 0).any():
+            low, high = np.percentile(band[band > 0], (2, 98))
+            scaled = 1 + (band.astype(np.float64) - low) * (254 / max(high - low, 1))
+            result[...] = np.where(band > 0, np.clip(np.rint(scaled), 1, 255), 0)
+    return shown
+
+
+def _reduced_tiff(product: Path | str) -> UInt[np.ndarray, "bands rows cols"]:
     with opened_tiff(product) as tiff:
         factor = max(1, -(-max(tiff.shape) // PREVIEW_PX))
         shape = (tiff.count, -(-tiff.height // factor), -(-tiff.width // factor))
@@ -75,14 +87,14 @@ def _reduced_tiff(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
         return pixels
 
 
-def _reduced_zarr(product: Path | str) -> UInt8[np.ndarray, "bands rows cols"]:
+def _reduced_zarr(product: Path | str) -> UInt[np.ndarray, "bands rows cols"]:
     """The largest level that is small enough; if none is, every n-th pixel of the smallest."""
     with opened_store(product) as store:
-        group, level = zarr.open_group(store, mode="r"), 0
-        image = zarr.open_array(store, path=IMAGE_NAME, mode="r")
-        while max(image.shape[1:]) > PREVIEW_PX and group_name(level + 1) in group:
-            level += 1
-            image = zarr.open_array(store, path=f"{group_name(level)}/{IMAGE_NAME}", mode="r")
+        levels = stored_levels(zarr.open_group(store, mode="r").attrs.asdict())
+        images = (zarr.open_array(store, path=path, mode="r") for path in levels)
+        for image in images:
+            if max(image.shape[1:]) <= PREVIEW_PX:
+                break
         step = -(-max(image.shape[1:]) // PREVIEW_PX)
         return np.asarray(image[:, ::step, ::step])
 
@@ -118,6 +130,7 @@ def _describe_tiff(path: Path | str) -> dict[str, Any]:
                 "nodata": tiff.nodata,
                 "overviews": tiff.overviews(1),
                 "compression": None if tiff.compression is None else tiff.compression.value,
+                "dtype": tiff.dtypes[0],
                 "provenance": tags,
             }
     except RasterioIOError:
@@ -128,7 +141,8 @@ def _describe_zarr(path: Path | str) -> dict[str, Any]:
     with opened_store(path) as store:
         try:
             group = zarr.open_group(store, mode="r")
-            image = zarr.open_array(store, path=IMAGE_NAME, mode="r")
+            levels = stored_levels(group.attrs.asdict())
+            image = zarr.open_array(store, path=levels[0], mode="r")
             bands, rows, cols = image.shape
         except (KeyError, ValueError, TypeError, RecursionError, OSError):
             raise InputError(f"{path} is not a Zarr store that tilegen wrote.") from None
@@ -136,8 +150,9 @@ def _describe_zarr(path: Path | str) -> dict[str, Any]:
             "format": f"Zarr v{group.metadata.zarr_format}",
             "size": f"{cols}x{rows}",
             "num_bands": bands,
+            "dtype": str(image.dtype),
             "chunks": list(image.chunks),
             "shards": None if image.shards is None else list(image.shards),
-            "levels": [name for name in sorted(group.group_keys()) if name.startswith("ovr_")],
+            "levels": levels,
             "attributes": dict(group.attrs),
         }

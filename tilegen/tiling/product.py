@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,13 @@ from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.aoi import Aoi
 
+DTYPES = ("uint8", "uint16")
+"""What pixels of products may be."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """Everything a sink must know before the first pixel. uint8; 0 is nodata, valid pixels are 1..255.
+    """Everything a sink must know before the first pixel. 0 is nodata, valid pixels are 1 and more.
 
     Args:
         extent: absolute pixels of the world that the product covers.
@@ -30,10 +34,14 @@ class Product:
         provenance: what made the pixels (seed, model digest, prior, versions, synthetic), JSON-serialisable.
         chunk_px: edge of a Zarr chunk and of a COG tile; a power of two, at least 16.
         shard_px: edge of a shard, the unit of work of one task; a multiple of `chunk_px` by a power of two.
+        dtype: of the pixels, "uint8" or "uint16".
+        scales: factor of each band, and
+        offsets: summand of each band: a physical value is scale * pixel + offset. Empty where pixels mean nothing else.
         aoi: all pixels outside of it are nodata, and shards that it does not meet are not drawn; None draws all.
 
     Raises:
-        InputError: chunk or shard size do not fit together, or the AOI is of another world or beside the extent.
+        InputError: chunk or shard size do not fit together, or bands, scales and offsets do not, or the AOI is of
+            another world or beside the extent.
     """
 
     extent: Window
@@ -43,9 +51,13 @@ class Product:
     chunk_px: int = 512
     shard_px: int = 2048
     nodata: int = 0
+    dtype: str = "uint8"
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
     aoi: Aoi | None = None
 
     def __post_init__(self) -> None:
+        self._check_radiometry()
         ratio, rest = divmod(self.shard_px, max(self.chunk_px, 1))
         if self.chunk_px < 16 or self.chunk_px & (self.chunk_px - 1):
             raise InputError(f"--chunk must be a power of two of at least 16 pixels, got {self.chunk_px}.")
@@ -62,6 +74,18 @@ class Product:
                     "The AOI holds no pixel of the extent: no centre of one lies inside. Give another extent, or a "
                     "smaller --res."
                 )
+
+    def _check_radiometry(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"Products have pixels of {' or '.join(DTYPES)}, not of {self.dtype}.")
+        numbers = (*self.scales, *self.offsets)
+        if {len(self.scales), len(self.offsets)} not in ({0}, {len(self.band_names)}) or not all(
+            map(math.isfinite, numbers)
+        ):
+            raise InputError(
+                f"{len(self.band_names)} bands need as many finite scales and offsets, or none; got "
+                f"{len(self.scales)} and {len(self.offsets)}."
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -135,9 +159,11 @@ class Product:
             "bands": self.band_names,
             "layout": [self.chunk_px, self.shard_px, self.nodata],
             "provenance": dict(self.provenance),
-            # Only where they are: products that were begun before there were any go on.
+            # Only where they are: runs that were begun before there was a choice go on.
             **({"anchor": self.georef.anchor} if self.georef.anchor != (0.0, 0.0) else {}),
             **({"aoi": self.aoi.digest} if self.aoi is not None else {}),
+            **({} if self.dtype == "uint8" else {"dtype": self.dtype}),
+            **({"scales": self.scales, "offsets": self.offsets} if self.scales else {}),
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

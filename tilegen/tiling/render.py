@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, UInt
 
 from tilegen.geometry.halo import HaloPlan
 from tilegen.geometry.lattice import Lattice
@@ -37,8 +37,8 @@ class TileRenderer(Protocol):
         """Memory that rendering one tile needs at most, in bytes."""
         ...
 
-    def render_tile(self, tile: Window) -> UInt8[np.ndarray, "bands rows cols"]:
-        """Pixels of one tile of the lattice, 1..255."""
+    def render_tile(self, tile: Window) -> UInt[np.ndarray, "bands rows cols"]:
+        """Pixels of one tile of the lattice, 1 and more; of one dtype, that of its products."""
         ...
 
 
@@ -46,7 +46,7 @@ class TileRenderer(Protocol):
 class RendersAhead(Protocol):
     """A renderer that begins a tile before the one before it is there, as a GPU can."""
 
-    def render_tiles(self, tiles: Iterable[Window]) -> Iterator[UInt8[np.ndarray, "bands rows cols"]]:
+    def render_tiles(self, tiles: Iterable[Window]) -> Iterator[UInt[np.ndarray, "bands rows cols"]]:
         """`render_tile` of each, in order; never more than a few at once."""
         ...
 
@@ -83,17 +83,20 @@ def opened(source: RendererSource) -> TileRenderer:
 
 def render_window(
     renderer: TileRenderer, window: Window, aoi: Aoi | None = None
-) -> UInt8[np.ndarray, "bands rows cols"]:
+) -> UInt[np.ndarray, "bands rows cols"]:
     """Pixels of any window: crops of the tiles it meets, placed side by side.
 
     Pixels always come from whole tiles of the lattice, so they are the same bytes in every window.
 
     Args:
-        aoi: pixels outside of it are 0, nodata, and tiles that show nothing else are not drawn.
+        aoi: pixels outside of it are 0, nodata, and tiles that show nothing else are not drawn; if none is, the zeros
+            are uint8.
     """
     pixels = np.zeros((len(renderer.band_names), *window.shape), np.uint8)
     shown = list(_shown(renderer.lattice, window, aoi))
     for (tile, common, inside), painted in zip(shown, _painted(renderer, [tile for tile, _, _ in shown]), strict=True):
+        if pixels.dtype != painted.dtype:  # known with the first tile
+            pixels = np.zeros(pixels.shape, painted.dtype)
         pixels[:, *common.within(window)] = painted[:, *common.within(tile)] * inside
     return pixels
 
@@ -110,7 +113,7 @@ def _shown(
                 yield tile, common, inside
 
 
-def _painted(renderer: TileRenderer, tiles: Sequence[Window]) -> Iterator[UInt8[np.ndarray, "bands rows cols"]]:
+def _painted(renderer: TileRenderer, tiles: Sequence[Window]) -> Iterator[UInt[np.ndarray, "bands rows cols"]]:
     if isinstance(renderer, RendersAhead):
         return renderer.render_tiles(tiles)
     return map(renderer.render_tile, tiles)

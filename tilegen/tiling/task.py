@@ -87,6 +87,7 @@ def _rendered_and_written(source: RendererSource, sink: Sink, shard: tuple[int, 
     """Do the work. Returns the seconds it took, and how often writing was begun again."""
     started = time.monotonic()
     pixels = render_window(opened(source), sink.product.shard_window(shard), sink.product.aoi)
+    pixels = pixels.astype(sink.product.dtype, copy=False)
     rendering_s = time.monotonic() - started
     with _turn_to_store(source):
         started, retries = time.monotonic(), 0

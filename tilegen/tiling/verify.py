@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import zarr
-from jaxtyping import UInt8
+from jaxtyping import UInt
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from tilegen.errors import InputError
@@ -20,8 +20,9 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.aoi import Aoi
+from tilegen.tiling.lossy import LossyTiles, lossy_tiles
 from tilegen.tiling.render import TileRenderer, render_window
-from tilegen.tiling.sinks.zarr_attributes import IMAGE_NAME
+from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +34,16 @@ class Written:
         extent: absolute pixels of the world that it covers.
         provenance: what made the pixels, as it says.
         aoi: outside of which it is nodata.
+        lossy: its tiles, if they lost something when they were encoded.
     """
 
     path: Path
     extent: Window
     provenance: dict[str, Any]
     aoi: Aoi | None = None
+    lossy: LossyTiles | None = None
 
-    def read(self, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
+    def read(self, window: Window) -> UInt[np.ndarray, "bands rows cols"]:
         """Pixels of a window of absolute pixels inside the extent.
 
         Raises:
@@ -48,13 +51,14 @@ class Written:
         """
         rows, cols = window.within(self.extent)
         if self.path.is_dir():
-            return np.asarray(zarr.open_array(self.path, path=IMAGE_NAME, mode="r")[:, rows, cols])
+            return np.asarray(_full_resolution(self.path)[:, rows, cols])
         with rasterio.open(self.path, driver="GTiff") as tiff:
             pixels: np.ndarray = tiff.read(window=((rows.start, rows.stop), (cols.start, cols.stop)))
             return pixels
 
     def drawn_tiles(self, lattice: Lattice) -> Sequence[int]:
         """Numbers of the tiles of which the AOI shows anything; of all, where there is none."""
+        lattice = self.lossy.lattice if self.lossy else lattice
         span = lattice.indices(self.extent)
         if self.aoi is None:
             return range(span.height * span.width)
@@ -63,12 +67,13 @@ class Written:
         return [int(number) for number in np.flatnonzero(self.aoi.meets(rows, cols))]
 
     def num_tiles(self, lattice: Lattice) -> int:
-        """How many tiles of the world the product shows, those at its edges included."""
-        span = lattice.indices(self.extent)
+        """How many tiles of the world the product shows, those at its edges included; of a lossy one, its own tiles."""
+        span = (self.lossy.lattice if self.lossy else lattice).indices(self.extent)
         return span.height * span.width
 
     def tile(self, lattice: Lattice, number: int) -> Window:
         """One of these tiles, counted row by row; it may reach beyond the extent."""
+        lattice = self.lossy.lattice if self.lossy else lattice
         span = lattice.indices(self.extent)
         row, col = divmod(number, span.width)
         return lattice.tile(span.row0 + row, span.col0 + col)
@@ -119,21 +124,28 @@ def open_written(path: Path, aoi_name: str | None = None) -> Written:
     res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
     x, y = provenance.get("grid_anchor", (0.0, 0.0))
     extent = Window.from_size(*shape, row0=round((y - top) / res), col0=round((left - x) / res))
-    said = provenance.get("aoi")
-    if said is None and aoi_name is not None:
-        raise InputError(f"{path} was made without an AOI. Leave --aoi out.")
-    if said is None:
-        return Written(path=path, extent=extent, provenance=provenance)
-    aoi = _aoi_of(path, said, aoi_name, GeoReference(crs=crs, res=res, anchor=(x, y)))
-    return Written(path=path, extent=extent, provenance=provenance, aoi=aoi)
+    aoi = aoi_of(path, provenance, aoi_name, GeoReference(crs=crs, res=res, anchor=(x, y)))
+    lossy = None if path.is_dir() else lossy_tiles(path, extent)
+    return Written(path=path, extent=extent, provenance=provenance, aoi=aoi, lossy=lossy)
 
 
-def _aoi_of(path: Path, said: dict[str, Any], name: str | None, georef: GeoReference) -> Aoi:
-    """The AOI of a product.
+def aoi_of(path: Path, provenance: Mapping[str, Any], name: str | None, georef: GeoReference) -> Aoi | None:
+    """The AOI of a product, or None if it has none.
+
+    Args:
+        path: of the product.
+        provenance: what it says of itself.
+        name: file of the AOI, FILE or FILE:LAYER, where one is given.
+        georef: grid of the product.
 
     Raises:
         InputError: it must be given, or another one is.
     """
+    said = provenance.get("aoi")
+    if said is None:
+        if name is not None:
+            raise InputError(f"{path} was made without an AOI. Leave --aoi out.")
+        return None
     if name is not None:
         from tilegen.tiling.aoi_file import read_aoi  # which takes a second to load
 
@@ -150,7 +162,7 @@ def _aoi_of(path: Path, said: dict[str, Any], name: str | None, georef: GeoRefer
 def compare_tiles(
     written: Written, renderer: TileRenderer, numbers: Iterable[int], *, tolerance: int
 ) -> Iterator[Comparison]:
-    """Render tiles again and compare them with what is written.
+    """Render tiles again and compare them with what is written; of a lossy product, after encoding them again.
 
     Args:
         numbers: which tiles, as `Written.tile` counts them.
@@ -166,16 +178,19 @@ def compare_tiles(
 
 
 def _compared(
-    written: Written, common: Window, wanted: UInt8[np.ndarray, "bands rows cols"], tolerance: int
+    written: Written, common: Window, wanted: UInt[np.ndarray, "bands rows cols"], tolerance: int
 ) -> Comparison:
     window = common.shifted(-written.extent.row0, -written.extent.col0)
     try:
-        found = written.read(common)
+        if written.lossy:
+            found, wanted = written.lossy.both(common, wanted)
+        else:
+            found = written.read(common)
     except (OSError, ValueError, RuntimeError) as error:
         return Comparison(window=window, damage=" ".join(str(error).split()) or type(error).__name__)
     if found.shape != wanted.shape:
         return Comparison(window=window, damage=f"{len(found)} bands instead of {len(wanted)}")
-    difference = np.abs(found.astype(np.int16) - wanted.astype(np.int16)).max(axis=0)
+    difference = np.abs(found.astype(np.int32) - wanted.astype(np.int32)).max(axis=0)
     return Comparison(
         window=window, num_differing=int((difference > tolerance).sum()), largest=int(difference.max(initial=0))
     )
@@ -199,11 +214,16 @@ def _opened_zarr(path: Path) -> tuple[tuple[int, int], Sequence[float], str, dic
     """The same."""
     try:
         attributes = {name: plain(value) for name, value in zarr.open_group(path, mode="r").attrs.items()}
-        _, rows, cols = zarr.open_array(path, path=IMAGE_NAME, mode="r").shape
+        _, rows, cols = _full_resolution(path).shape
         crs = str(attributes.get("proj:code") or attributes["proj:wkt2"])
         return (rows, cols), [float(value) for value in attributes["spatial:transform"]], crs, attributes
     except (KeyError, ValueError, TypeError, IndexError, RecursionError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen finished.") from None
+
+
+def _full_resolution(path: Path) -> zarr.Array[Any]:
+    levels = stored_levels(zarr.open_group(path, mode="r").attrs.asdict())
+    return zarr.open_array(path, path=levels[0], mode="r")
 
 
 def plain(value: Any) -> Any:

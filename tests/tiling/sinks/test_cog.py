@@ -24,6 +24,7 @@ from tilegen.testing.sinks import (
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog import CogSink
 from tilegen.tiling.sinks.cog_assembly import copy_bytes, copy_through_memory
+from tilegen.tiling.sinks.encoding import CogEncoding
 
 
 def read_levels(path):
@@ -40,7 +41,7 @@ class TestCogSink(SinkContract):
     compression = "deflate"
 
     def open(self, folder: Path, product: Product) -> CogSink:
-        return CogSink(path=folder / "x.tif", product=product, compression=self.compression)
+        return CogSink(path=folder / "x.tif", product=product, encoding=CogEncoding(compression=self.compression))
 
     def read(self, folder: Path) -> list[np.ndarray] | None:
         path = folder / "x.tif"
@@ -80,7 +81,7 @@ def test_the_old_product_stays_until_the_new_one_is_complete(sink, product):
 def test_compression_belongs_to_the_fingerprint(sink):
     sink.begin(overwrite=False)
     with pytest.raises(OutputError, match="different: options"):
-        replace(sink, compression="zstd").begin(overwrite=False)
+        replace(sink, encoding=CogEncoding(compression="zstd")).begin(overwrite=False)
 
 
 def test_the_refusal_says_what_differs(sink):
@@ -206,7 +207,7 @@ def test_a_crs_that_geotiff_cannot_express_is_refused_before_rendering(sink, pro
 
 
 def test_a_disk_that_fills_up_while_joining_keeps_the_parts(small_disk):
-    product = address_product(180, 180)
+    product = address_product(192, 192)
     noise = np.random.default_rng(0).integers(1, 256, product.shape, dtype=np.uint8)
     sink = CogSink(path=small_disk / "x.tif", product=product)
     sink.begin(overwrite=False)

@@ -17,6 +17,7 @@ from rio_cogeo import cog_validate
 from tilegen.geometry.georef import GeoReference
 from tilegen.testing.sinks import address_pixels, address_product, reference_levels, write_product
 from tilegen.tiling.sinks.cog import CogSink
+from tilegen.tiling.sinks.encoding import CogEncoding
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's python3-gdal is installed for this one only
 
@@ -55,7 +56,7 @@ def product():
 
 @pytest.fixture(params=["deflate", "zstd"])
 def path(tmp_path, product, request):
-    sink = CogSink(path=tmp_path / "x.tif", product=product, compression=request.param)
+    sink = CogSink(path=tmp_path / "x.tif", product=product, encoding=CogEncoding(compression=request.param))
     write_product(sink, with_hole(address_pixels(product.extent)))
     return sink.path
 
@@ -191,7 +192,9 @@ def test_gdal_translate_reads_every_pixel(path, product, tmp_path):
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 200), (129, 64), (150, 133)])
 @pytest.mark.parametrize("compression", ["deflate", "zstd"])
 def test_the_validator_reads_every_tile(tmp_path, size, compression):
-    sink = CogSink(path=tmp_path / "x.tif", product=address_product(*size), compression=compression)
+    sink = CogSink(
+        path=tmp_path / "x.tif", product=address_product(*size), encoding=CogEncoding(compression=compression)
+    )
     write_product(sink, with_hole(address_pixels(sink.product.extent)) if min(size) > 100 else None)
     validate(sink.path)
 

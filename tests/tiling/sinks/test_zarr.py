@@ -23,7 +23,9 @@ from tilegen.testing.sinks import (
     write_shards,
 )
 from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.encoding import ZarrEncoding
 from tilegen.tiling.sinks.zarr import ZarrSink
+from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 
 def read_levels(path):
@@ -46,6 +48,27 @@ class TestZarrSink(SinkContract):
     def digest(self, folder: Path) -> str:
         assert [entry.name for entry in folder.iterdir()] == ["x.zarr"]
         return self.tree_digest(folder)
+
+
+class TestUnshardedZarrSink(TestZarrSink):
+    """A file for each chunk."""
+
+    def open(self, folder: Path, product: Product) -> ZarrSink:
+        return ZarrSink(path=folder / "x.zarr", product=product, encoding=ZarrEncoding(sharded=False))
+
+
+class TestZarr2Sink(TestZarrSink):
+    """Version 2, and a group for each level."""
+
+    def open(self, folder: Path, product: Product) -> ZarrSink:
+        return ZarrSink(path=folder / "x.zarr", product=product, encoding=ZarrEncoding(zarr_format=2, layout="groups"))
+
+    def read(self, folder: Path) -> list[np.ndarray] | None:
+        path = folder / "x.zarr"
+        if not path.exists():
+            return None
+        root = zarr.open_group(path, mode="r")
+        return [root[name][...] for name in stored_levels(root.attrs.asdict())]
 
 
 @pytest.fixture

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.atomic import explained, sync_folder
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog_assembly import assemble
 from tilegen.tiling.sinks.cog_folder import PartFolder
+from tilegen.tiling.sinks.encoding import DEFAULT_COG, CogEncoding
 from tilegen.tiling.sinks.geo_keys import geo_fields
 from tilegen.tiling.sinks.manifest import Manifest
 from tilegen.tiling.sinks.partial import Partial, require_all_shards
-from tilegen.tiling.sinks.tile_codec import Compression
 
 _ASSEMBLED_NAME = "assembled.tif"
 _LARGEST_SIDE_PX = (1 << 31) - 1  # GDAL counts rows and columns in signed 32 bits
@@ -34,12 +34,12 @@ class CogSink:
     Args:
         path: where the product will be; its folder exists and is shared by client and workers.
         product: what to write.
-        compression: "deflate" opens everywhere, "zstd" is faster and needs a reader built on GDAL.
+        encoding: how its tiles are stored.
     """
 
     path: Path
     product: Product
-    compression: Compression = "deflate"
+    encoding: CogEncoding = DEFAULT_COG
 
     @property
     def disk_copies(self) -> int:
@@ -48,13 +48,13 @@ class CogSink:
 
     def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
         """Claim the folder of parts. Returns the shards whose parts are intact. See `Sink.begin`."""
-        require_expressible(self.product)
+        require_expressible(self.product, self.encoding)
         self._require_free_target(overwrite=overwrite)
         self._partial.claim(overwrite=overwrite)
         with explained(self._partial.folder):
             return self._parts.settle()
 
-    def write(self, shard: tuple[int, int], pixels: UInt8[np.ndarray, "bands rows cols"]) -> None:
+    def write(self, shard: tuple[int, int], pixels: UInt[np.ndarray, "bands rows cols"]) -> None:
         """Write the part of one shard. See `Sink.write`."""
         self._partial.require()
         self._parts.write_shard(shard, pixels)
@@ -93,20 +93,21 @@ class CogSink:
 
     @property
     def _partial(self) -> Partial:
-        manifest = Manifest(product=self.product, options={"format": "cog", "compression": self.compression})
+        manifest = Manifest(product=self.product, options=self.encoding.options)
         return Partial(target=self.path, manifest=manifest)
 
     @property
     def _parts(self) -> PartFolder:
-        return PartFolder(folder=self._partial.folder, product=self.product, compression=self.compression)
+        return PartFolder(folder=self._partial.folder, product=self.product, encoding=self.encoding)
 
 
-def require_expressible(product: Product) -> None:
+def require_expressible(product: Product, encoding: CogEncoding) -> None:
     """Pass if a GeoTIFF can hold the product; asked before anything is rendered.
 
     Raises:
-        OutputError: it is too large, or GeoTIFF has no words for its CRS.
+        OutputError: it is too large, or GeoTIFF has no words for its CRS. InputError: its pixels cannot be so encoded.
     """
+    encoding.check_product(product)
     if max(product.extent.shape) > _LARGEST_SIDE_PX:
         raise OutputError(f"A GeoTIFF has at most {_LARGEST_SIDE_PX} pixels a side. Write .zarr instead.")
     geo_fields(product)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -13,46 +12,79 @@ from jaxtyping import UInt64
 
 from tilegen.bands import RGB
 from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.encoding import CogEncoding
+from tilegen.tiling.sinks.moments import statistics
 from tilegen.tiling.sinks.tiff_layout import Field, FieldType
-from tilegen.tiling.sinks.tile_codec import TIFF_COMPRESSION, Compression
+from tilegen.tiling.sinks.tile_codec import TIFF_COMPRESSION
 
 DESCRIPTION = "Synthetic satellite imagery made by tilegen; not an observation of the Earth."
 
-_HORIZONTAL_PREDICTOR = 2
+_MASK, _DEFLATE = 4, 8
+_MIN_IS_BLACK, _COLOURS, _YCBCR = 1, 2, 6  # values of the TIFF tag 262
+# TIFF 6.0, section 20: luma goes from 0 to 255, both chromas from 128 to 255, as in all JPEG files.
+_REFERENCE_BLACK_WHITE = (0, 255, 128, 255, 128, 255)
 
 
-def level_fields(product: Product, level: int, compression: Compression) -> list[Field]:
+def level_fields(product: Product, level: int, encoding: CogEncoding) -> list[Field]:
     """The entries that describe the raster of one level, without the positions of its tiles."""
-    rows, cols = product.level_shape(level)
     bands = len(product.band_names)
     is_rgb = _lowered(product)[:3] == RGB
-    num_extra = bands - (3 if is_rgb else 1)
+    # JPEG stores any three bands as YCbCr: it knows no other three.
+    is_ycbcr = encoding.compression == "jpeg" and bands == 3
+    photometric = _YCBCR if is_ycbcr else _COLOURS if is_rgb or encoding.compression == "webp" else _MIN_IS_BLACK
+    num_extra = bands - (1 if photometric == _MIN_IS_BLACK else 3)
     fields = [
         Field.numbers(254, FieldType.LONG, min(level, 1)),  # 1: reduced resolution
-        Field.numbers(256, FieldType.LONG, cols),
-        Field.numbers(257, FieldType.LONG, rows),
-        Field.numbers(258, FieldType.SHORT, *[8] * bands),
-        Field.numbers(259, FieldType.SHORT, TIFF_COMPRESSION[compression]),
-        Field.numbers(262, FieldType.SHORT, 2 if is_rgb else 1),  # RGB or MinIsBlack
+        *_shape_fields(product, level),
+        Field.numbers(258, FieldType.SHORT, *[8 * np.dtype(product.dtype).itemsize] * bands),
+        Field.numbers(259, FieldType.SHORT, TIFF_COMPRESSION[encoding.compression]),
+        Field.numbers(262, FieldType.SHORT, photometric),
         Field.numbers(277, FieldType.SHORT, bands),
         Field.numbers(284, FieldType.SHORT, 1),  # bands interleaved by pixel
-        Field.numbers(317, FieldType.SHORT, _HORIZONTAL_PREDICTOR),
-        Field.numbers(322, FieldType.SHORT, product.chunk_px),
-        Field.numbers(323, FieldType.SHORT, product.chunk_px),
         Field.numbers(339, FieldType.SHORT, *[1] * bands),  # unsigned integers
-        Field.text(42113, str(product.nodata)),
     ]
+    if encoding.used_predictor > 1:
+        fields.append(Field.numbers(317, FieldType.SHORT, encoding.used_predictor))
+    if not encoding.is_lossy:
+        fields.append(Field.text(42113, str(product.nodata)))
     if num_extra:
         fields.append(Field.numbers(338, FieldType.SHORT, *[0] * num_extra))  # unspecified, and never alpha
+    if is_ycbcr:
+        fields.append(Field.numbers(530, FieldType.SHORT, 2, 2))  # chroma of 2x2 pixels
+        fields.append(Field.fractions(532, *_REFERENCE_BLACK_WHITE))
     return fields
 
 
-def product_fields(product: Product, histogram: UInt64[np.ndarray, "bands 256"]) -> list[Field]:
+def mask_fields(product: Product, level: int) -> list[Field]:
+    """The entries of the mask of one level: one bit per pixel, 1 where it is valid."""
+    return [
+        Field.numbers(254, FieldType.LONG, _MASK | min(level, 1)),
+        *_shape_fields(product, level),
+        Field.numbers(258, FieldType.SHORT, 1),
+        Field.numbers(259, FieldType.SHORT, _DEFLATE),
+        Field.numbers(262, FieldType.SHORT, _MASK),
+        Field.numbers(277, FieldType.SHORT, 1),
+        Field.numbers(284, FieldType.SHORT, 1),
+        Field.numbers(339, FieldType.SHORT, 1),
+    ]
+
+
+def _shape_fields(product: Product, level: int) -> list[Field]:
+    rows, cols = product.level_shape(level)
+    return [
+        Field.numbers(256, FieldType.LONG, cols),
+        Field.numbers(257, FieldType.LONG, rows),
+        Field.numbers(322, FieldType.SHORT, product.chunk_px),
+        Field.numbers(323, FieldType.SHORT, product.chunk_px),
+    ]
+
+
+def product_fields(product: Product, encoding: CogEncoding, moments: UInt64[np.ndarray, "bands 6"]) -> list[Field]:
     """The entries that only the full-resolution level has, georeference excepted."""
     return [
         Field.text(270, DESCRIPTION),
         Field.text(305, "tilegen"),
-        Field.text(42112, _gdal_metadata(product, histogram)),
+        Field.text(42112, _gdal_metadata(product, encoding, moments)),
     ]
 
 
@@ -62,33 +94,27 @@ def flat_provenance(product: Product) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in items.items()}
 
 
-def statistics(counts: UInt64[np.ndarray, "256"], nodata: int) -> dict[str, float]:
-    """STATISTICS_* items of one band as GDAL names them, over its valid pixels; empty if there are none.
-
-    From the exact histogram, so they do not depend on the order of shards.
-    """
-    valid = {value: int(count) for value, count in enumerate(counts) if count and value != nodata}
-    num_valid = sum(valid.values())
-    if not num_valid:
-        return {}
-    total = sum(value * count for value, count in valid.items())
-    squares = sum(value * value * count for value, count in valid.items())
-    return {
-        "STATISTICS_MAXIMUM": float(max(valid)),
-        "STATISTICS_MEAN": total / num_valid,
-        "STATISTICS_MINIMUM": float(min(valid)),
-        "STATISTICS_STDDEV": math.sqrt(squares * num_valid - total * total) / num_valid,
-        "STATISTICS_VALID_PERCENT": 100 * num_valid / int(counts.sum()),
-    }
+def creation_options(encoding: CogEncoding) -> dict[str, str]:
+    """What was asked for and does not show in the tags, in the words of GDAL's creation options."""
+    said = {name.upper(): value for name, value in encoding.options.items() if name in {"level", "quality"}}
+    return {"OVERVIEW_RESAMPLING": encoding.resampling.upper(), **said}
 
 
-def _gdal_metadata(product: Product, histogram: UInt64[np.ndarray, "bands 256"]) -> str:
+def _gdal_metadata(product: Product, encoding: CogEncoding, moments: UInt64[np.ndarray, "bands 6"]) -> str:
     """The XML of TIFF tag 42112."""
     items = [_item(name, value) for name, value in flat_provenance(product).items()]
+    items += [_item(name, value) for name, value in creation_options(encoding).items()]
+    if encoding.compression == "webp" and encoding.is_lossy:
+        items.append(_item("WEBP_LEVEL", str(encoding.used_quality), domain="IMAGE_STRUCTURE"))  # as GDAL says it
     for band, name in enumerate(product.band_names):
-        for key, value in statistics(histogram[band], product.nodata).items():
-            items.append(_item(key, f"{value:.14g}", sample=band))
+        found = {key: f"{value:.14g}" for key, value in statistics(moments[band]).items()}
+        if found and encoding.is_lossy:  # they are those of the pixels before
+            found = {"STATISTICS_APPROXIMATE": "YES", **found}
+        items += [_item(key, value, sample=band) for key, value in found.items()]
         items.append(_item("DESCRIPTION", name, sample=band, role="description"))
+        if product.scales:
+            items.append(_item("OFFSET", repr(product.offsets[band]), sample=band, role="offset"))
+            items.append(_item("SCALE", repr(product.scales[band]), sample=band, role="scale"))
     return "<GDALMetadata>\n" + "".join(items) + "</GDALMetadata>\n"
 
 

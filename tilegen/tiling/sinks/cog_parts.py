@@ -1,12 +1,12 @@
 """Part files: the compressed tiles of one shard (or of one overview level), ready to be copied into a COG.
 
-    magic | tile, tile, ... | size of every tile (uint32) | histogram (uint64, bands x 256) | SHA-256 | footer
+    magic | tile, tile, ... | size of every tile (uint32) | moments (uint64, bands x 6) | SHA-256 | footer
 
 A tile that is not sparse is stored as it will stand in the COG: its size (uint32), the payload, and the last four
-bytes of the payload again. The order is fixed by the layout: level by level, each row by row. Everything is
-little-endian. The footer comes last, and the sizes must add up to the length of the file: a part that was cut short is
-recognised at a glance. One that was altered is recognised by the SHA-256 of all that stands before it. "Tile" is TIFF's
-word for what is a chunk elsewhere.
+bytes of the payload again. Where there are masks, each follows its tile in the same way, and is counted as one. The
+order is fixed by the layout: level by level, each row by row. Everything is little-endian. The footer comes last, and
+the sizes must add up to the length of the file: a part that was cut short is recognised at a glance. One that was
+altered is recognised by the SHA-256 of all that stands before it. "Tile" is TIFF's word for what is a chunk elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -28,25 +29,32 @@ from tilegen.errors import OutputError
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.moments import NUM_MOMENTS
 from tilegen.tiling.sinks.overviews import chunk_span, num_owned_levels
 
 FRAME_BYTES = 8
 """What a tile takes in a file beyond its payload: the leader and the trailer, four bytes each."""
 
-_MAGIC = b"tilegen part 2\n\0"
-# SHA-256 of all before it, number of tiles, number of bands, CRC-32 of sizes and histogram; then the magic again.
+_MAGIC = b"tilegen part 3\n\0"
+# SHA-256 of all before it, number of tiles, number of bands, CRC-32 of sizes and moments; then the magic again.
 _FOOTER = struct.Struct(f"<32sQQI{len(_MAGIC)}s")
 _READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartLayout:
-    """Which tiles a part holds: for each level, a window of tile indices of that level."""
+    """Which tiles a part holds.
+
+    Args:
+        spans: for each level, a window of tile indices of that level.
+        num_planes: what is stored of each tile, one after the other: 1, or 2 with its mask.
+    """
 
     spans: tuple[tuple[int, Window], ...]
+    num_planes: int = 1
 
     @classmethod
-    def of_shard(cls, product: Product, shard: tuple[int, int]) -> PartLayout:
+    def of_shard(cls, product: Product, shard: tuple[int, int], num_planes: int = 1) -> PartLayout:
         """The tiles of the levels that the task of a shard owns."""
         spans = []
         for level in range(num_owned_levels(product)):
@@ -55,17 +63,22 @@ class PartLayout:
             span = shards.tile(*shard).intersection(chunk_span(product, level))
             if span is not None:  # always there; it tells the type checker so
                 spans.append((level, span))
-        return cls(spans=tuple(spans))
+        return cls(spans=tuple(spans), num_planes=num_planes)
 
     @classmethod
-    def of_level(cls, product: Product, level: int) -> PartLayout:
+    def of_level(cls, product: Product, level: int, num_planes: int = 1) -> PartLayout:
         """All tiles of one level."""
-        return cls(spans=((level, chunk_span(product, level)),))
+        return cls(spans=((level, chunk_span(product, level)),), num_planes=num_planes)
 
     @property
     def num_tiles(self) -> int:
         """Number of tiles, sparse ones included."""
         return sum(span.height * span.width for _, span in self.spans)
+
+    @property
+    def num_payloads(self) -> int:
+        """Number of payloads: those of each tile."""
+        return self.num_tiles * self.num_planes
 
     def tiles(self) -> Iterator[tuple[int, int, int]]:
         """(level, row, col) of every tile, in the order of the file."""
@@ -82,20 +95,20 @@ class Part:
     Args:
         path: the file.
         layout: its tiles.
-        sizes_bytes: compressed size of each tile without frame, 0 for a sparse one.
-        histogram: number of full-resolution pixels of each value, per band.
+        sizes_bytes: compressed size of each payload without frame, 0 for that of a sparse tile.
+        moments: of the full-resolution pixels, per band.
         digest: SHA-256 of all but the footer, as it was written.
     """
 
     path: Path
     layout: PartLayout
-    sizes_bytes: UInt32[np.ndarray, " tiles"]
-    histogram: UInt64[np.ndarray, "bands 256"]
+    sizes_bytes: UInt32[np.ndarray, " payloads"]
+    moments: UInt64[np.ndarray, "bands 6"]
     digest: bytes
 
     @cached_property
-    def offsets(self) -> UInt64[np.ndarray, " tiles"]:
-        """Where the frame of each tile starts in the file, bytes."""
+    def offsets(self) -> UInt64[np.ndarray, " payloads"]:
+        """Where the frame of each payload starts in the file, bytes."""
         framed = framed_sizes(self.sizes_bytes)
         return np.asarray(np.uint64(len(_MAGIC)) + np.cumsum(framed, dtype=np.uint64) - framed)
 
@@ -108,23 +121,27 @@ class Part:
                 left -= len(data)
         return found.digest() == self.digest
 
-    def read(self, index: int) -> bytes:
-        """Payload of the tile with this position in the layout; empty for a sparse one."""
-        size_bytes = int(self.sizes_bytes[index])
+    def read(self, tile: int) -> tuple[bytes, ...]:
+        """Payloads of the tile with this position in the layout; empty for a sparse one."""
+        num_planes = self.layout.num_planes
         with self.path.open("rb", buffering=0) as file:
-            file.seek(int(self.offsets[index]) + FRAME_BYTES // 2)
-            payload = file.read(size_bytes) if size_bytes else b""
+            return tuple(self._payload(file, tile * num_planes + plane) for plane in range(num_planes))
+
+    def _payload(self, file: FileIO, number: int) -> bytes:
+        size_bytes = int(self.sizes_bytes[number])
+        file.seek(int(self.offsets[number]) + FRAME_BYTES // 2)
+        payload = file.read(size_bytes) if size_bytes else b""
         if len(payload) != size_bytes:
             raise OutputError(f"{self.path} was cut short while it was read. Run the same command again.")
         return payload
 
 
 def framed_sizes(sizes_bytes: UInt32[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
-    """Bytes that tiles take with their frames; sparse tiles take none."""
+    """Bytes that payloads take with their frames; those of sparse tiles take none."""
     return np.where(sizes_bytes > 0, sizes_bytes.astype(np.uint64) + np.uint64(FRAME_BYTES), np.uint64(0))
 
 
-def write_part(path: Path, payloads: Iterable[bytes], histogram: UInt64[np.ndarray, "bands 256"]) -> None:
+def write_part(path: Path, payloads: Iterable[bytes], moments: UInt64[np.ndarray, "bands 6"]) -> None:
     """Write a part in one step. `payloads` come in the order of its layout and may be made while writing.
 
     Raises:
@@ -144,9 +161,14 @@ def write_part(path: Path, payloads: Iterable[bytes], histogram: UInt64[np.ndarr
             sizes.append(len(payload))
             if payload:
                 write(struct.pack("<I", len(payload)), payload, payload[-4:])
-        index = np.asarray(sizes, "<u4").tobytes() + histogram.astype("<u8").tobytes()
+        index = np.asarray(sizes, "<u4").tobytes() + moments.astype("<u8").tobytes()
         write(index)
-        file.write(_FOOTER.pack(digest.digest(), len(sizes), len(histogram), zlib.crc32(index), _MAGIC))
+        file.write(_FOOTER.pack(digest.digest(), len(sizes), len(moments), zlib.crc32(index), _MAGIC))
+
+
+def index_length(num_payloads: int, bands: int) -> int:
+    """Bytes of the index of a part: sizes and moments."""
+    return 4 * num_payloads + 8 * NUM_MOMENTS * bands
 
 
 def open_part(path: Path, layout: PartLayout) -> Part | None:
@@ -161,17 +183,17 @@ def open_part(path: Path, layout: PartLayout) -> Part | None:
             footer = file.read()
             if len(footer) < _FOOTER.size:
                 return None
-            digest, num_tiles, bands, checksum, magic = _FOOTER.unpack(footer)
-            index_bytes = 4 * num_tiles + 8 * 256 * bands
+            digest, num_payloads, bands, checksum, magic = _FOOTER.unpack(footer)
+            index_bytes = index_length(num_payloads, bands)
             index_offset = length - _FOOTER.size - index_bytes
-            if magic != _MAGIC or num_tiles != layout.num_tiles or index_offset < len(_MAGIC):
+            if magic != _MAGIC or num_payloads != layout.num_payloads or index_offset < len(_MAGIC):
                 return None
             file.seek(index_offset)
             index = file.read(index_bytes)
     except FileNotFoundError:
         return None
-    sizes = np.frombuffer(index, "<u4", num_tiles).astype(np.uint32)
+    sizes = np.frombuffer(index, "<u4", num_payloads).astype(np.uint32)
     if zlib.crc32(index) != checksum or len(_MAGIC) + int(framed_sizes(sizes).sum()) != index_offset:
         return None
-    histogram = np.frombuffer(index, "<u8", offset=4 * num_tiles).reshape(bands, 256).astype(np.uint64)
-    return Part(path=path, layout=layout, sizes_bytes=sizes, histogram=histogram, digest=digest)
+    moments = np.frombuffer(index, "<u8", offset=4 * num_payloads).reshape(bands, NUM_MOMENTS).astype(np.uint64)
+    return Part(path=path, layout=layout, sizes_bytes=sizes, moments=moments, digest=digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
@@ -16,7 +16,7 @@ from tilegen.tiling.sinks.partial import require_all_shards
 class Memory:
     """The place a MemorySink writes to; stands for a path. Lives in one process, threads may share it."""
 
-    pixels: UInt8[np.ndarray, "bands rows cols"] | None = None
+    pixels: UInt[np.ndarray, "bands rows cols"] | None = None
     fingerprint: str = ""
     done: set[tuple[int, int]] = field(default_factory=set)
     is_complete: bool = False
@@ -30,7 +30,7 @@ class MemorySink:
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
 
     @property
-    def image(self) -> UInt8[np.ndarray, "bands rows cols"]:
+    def image(self) -> UInt[np.ndarray, "bands rows cols"]:
         """The finished product, [bands, rows, cols].
 
         Raises:
@@ -53,13 +53,13 @@ class MemorySink:
         if memory.pixels is not None and memory.fingerprint != self.product.fingerprint and not overwrite:
             raise OutputError("The memory holds an unfinished product of another run. Give another or --overwrite.")
         if memory.is_complete or memory.fingerprint != self.product.fingerprint:
-            memory.pixels = np.full(self.product.shape, self.product.nodata, np.uint8)
+            memory.pixels = np.full(self.product.shape, self.product.nodata, self.product.dtype)
             memory.fingerprint = self.product.fingerprint
             memory.is_complete = False
             memory.done.clear()
         return set(memory.done)
 
-    def write(self, shard: tuple[int, int], pixels: UInt8[np.ndarray, "bands rows cols"]) -> None:
+    def write(self, shard: tuple[int, int], pixels: UInt[np.ndarray, "bands rows cols"]) -> None:
         """Copy the pixels of one shard to their place. See `Sink.write`."""
         if self.memory.pixels is None:
             raise OutputError("The product in memory was not begun. Call begin() first.")

@@ -1,9 +1,9 @@
-"""Resolution levels: who makes which, and the 2x mean that makes them."""
+"""Resolution levels: who makes which, and how each is made of the one below."""
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt
 
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
@@ -30,34 +30,45 @@ def chunk_span(product: Product, level: int) -> Window:
     return Lattice(tile_px=product.chunk_px).indices(level_window(product, level))
 
 
-def halved(pixels: UInt8[np.ndarray, "bands rows cols"]) -> UInt8[np.ndarray, "bands half_rows half_cols"]:
+def reduced(
+    pixels: UInt[np.ndarray, "bands rows cols"], resampling: str
+) -> UInt[np.ndarray, "bands half_rows half_cols"]:
+    """Half the size, rounded up.
+
+    Args:
+        resampling: "average" for `halved`, "nearest" for the upper left of four pixels, as GDAL takes it.
+    """
+    return np.ascontiguousarray(pixels[:, ::2, ::2]) if resampling == "nearest" else halved(pixels)
+
+
+def halved(pixels: UInt[np.ndarray, "bands rows cols"]) -> UInt[np.ndarray, "bands half_rows half_cols"]:
     """Half the size, rounded up: every pixel is the mean of the 1, 2 or 4 valid pixels it covers, halves upwards.
 
     0 is nodata, in each band on its own: it does not count, and the result is 0 only where nothing else is covered.
-    Valid pixels stay in 1..255. tilegen's own; GDAL's AVERAGE agrees to one code value on even sizes.
+    Valid pixels stay valid. tilegen's own; GDAL's AVERAGE agrees to one code value on even sizes.
     """
     even = _even_sized(pixels)
     total = _sum_of_four(even)
     if pixels.shape == even.shape and even.all():
-        means = (total + np.uint16(2)) >> 2
+        means = (total + total.dtype.type(2)) >> 2
     else:
         # Nodata adds nothing to the sum, so the sum over all four is the sum over the valid ones.
         count = np.maximum(_sum_of_four((even != 0).view(np.uint8)), 1)
         means = (2 * total + count) // (2 * count)
-    return np.asarray(means, np.uint8)
+    return np.asarray(means, pixels.dtype)
 
 
 def _even_sized(
-    pixels: UInt8[np.ndarray, "bands rows cols"],
-) -> UInt8[np.ndarray, "bands even_rows even_cols"]:
+    pixels: UInt[np.ndarray, "bands rows cols"],
+) -> UInt[np.ndarray, "bands even_rows even_cols"]:
     """`pixels` with a row and a column of nodata after an odd edge."""
     _, rows, cols = pixels.shape
     return pixels if rows % 2 == cols % 2 == 0 else np.pad(pixels, ((0, 0), (0, rows % 2), (0, cols % 2)))
 
 
 def _sum_of_four(
-    values: UInt8[np.ndarray, "bands rows cols"],
-) -> UInt16[np.ndarray, "bands half_rows half_cols"]:
-    """Sum over blocks of 2x2."""
-    sums = np.add(values[:, 0::2], values[:, 1::2], dtype=np.uint16)
+    values: UInt[np.ndarray, "bands rows cols"],
+) -> UInt[np.ndarray, "bands half_rows half_cols"]:
+    """Sum over blocks of 2x2, in twice the bits."""
+    sums = np.add(values[:, 0::2], values[:, 1::2], dtype=np.uint16 if values.itemsize == 1 else np.uint32)
     return np.asarray(sums[:, :, 0::2] + sums[:, :, 1::2])

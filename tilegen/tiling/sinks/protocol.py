@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.tiling.product import Product
 
@@ -38,7 +38,7 @@ class Sink(Protocol):
         """
         ...
 
-    def write(self, shard: tuple[int, int], pixels: UInt8[np.ndarray, "bands rows cols"]) -> None:
+    def write(self, shard: tuple[int, int], pixels: UInt[np.ndarray, "bands rows cols"]) -> None:
         """Store the pixels of one shard (cut at the edge of the extent) and the overview levels it owns.
 
         Raises:

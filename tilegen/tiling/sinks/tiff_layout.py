@@ -21,6 +21,7 @@ class FieldType(IntEnum):
     ASCII = 2
     SHORT = 3
     LONG = 4
+    RATIONAL = 5
     DOUBLE = 12
     LONG8 = 16
 
@@ -29,6 +30,7 @@ _SIZE_BYTES = {
     FieldType.ASCII: 1,
     FieldType.SHORT: 2,
     FieldType.LONG: 4,
+    FieldType.RATIONAL: 8,
     FieldType.DOUBLE: 8,
     FieldType.LONG8: 8,
 }
@@ -49,13 +51,23 @@ class Field:
         return cls(tag=tag, type=kind, data=struct.pack(f"<{len(values)}{_FORMAT[kind]}", *values))
 
     @classmethod
+    def fractions(cls, tag: int, *values: int) -> Field:
+        """An entry of fractions that are whole numbers."""
+        data = b"".join(struct.pack("<II", value, 1) for value in values)
+        return cls(tag=tag, type=FieldType.RATIONAL, data=data)
+
+    @classmethod
     def text(cls, tag: int, value: str) -> Field:
         """An entry of text, stored as UTF-8 as GDAL does."""
         return cls(tag=tag, type=FieldType.ASCII, data=value.encode() + b"\0")
 
 
-def structural_metadata() -> bytes:
-    """GDAL's "ghost block", which promises how tiles are ordered and framed; without it no reader says LAYOUT=COG."""
+def structural_metadata(*, masked: bool = False) -> bytes:
+    """GDAL's "ghost block", which promises how tiles are ordered and framed; without it no reader says LAYOUT=COG.
+
+    Args:
+        masked: whether each tile is followed by that of its mask.
+    """
     promises = (
         "LAYOUT=IFDS_BEFORE_DATA\n"
         "BLOCK_ORDER=ROW_MAJOR\n"
@@ -64,16 +76,22 @@ def structural_metadata() -> bytes:
         # GDAL overwrites NO by YES in place when somebody edits the file, hence the room after it.
         "KNOWN_INCOMPATIBLE_EDITION=NO\n "
     )
+    if masked:
+        promises += "MASK_INTERLEAVED_WITH_IMAGERY=YES\n"
     return f"GDAL_STRUCTURAL_METADATA_SIZE={len(promises):06d} bytes\n{promises}".encode()
 
 
-def header(directories: Sequence[Sequence[Field]]) -> bytes:
+def header(directories: Sequence[Sequence[Field]], *, masked: bool = False) -> bytes:
     """Everything before the pixels: file header, structural metadata and the IFDs, each followed by its values.
 
     The length depends on the number of values only, not on the values: build it once with placeholder offsets to
     learn where the pixels start.
+
+    Args:
+        directories: the entries of each IFD.
+        masked: whether each tile is followed by that of its mask.
     """
-    ghost = _padded(structural_metadata(), 8)
+    ghost = _padded(structural_metadata(masked=masked), 2)  # as GDAL does, and its validator asks for
     blocks = [struct.pack("<2sHHHQ", b"II", 43, 8, 0, _HEADER_BYTES + len(ghost)), ghost]
     offset = _HEADER_BYTES + len(ghost)
     for number, fields in enumerate(directories):

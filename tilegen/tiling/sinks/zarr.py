@@ -1,27 +1,25 @@
-"""ZarrSink: a sharded, multiscale Zarr v3 store that xarray, rioxarray and GDAL open with its georeference."""
+"""ZarrSink: a multiscale Zarr store that xarray, rioxarray and GDAL open with its georeference."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.atomic import TEMPORARY_SUFFIX, explained, sync_folder, sync_tree
 from tilegen.errors import OutputError
 from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.encoding import DEFAULT_ZARR, ZarrEncoding
 from tilegen.tiling.sinks.manifest import Manifest
 from tilegen.tiling.sinks.partial import Partial, require_all_shards
 from tilegen.tiling.sinks.zarr_layout import (
-    ROOT_NAME,
     consolidate,
     is_ours,
     lay_out,
-    shard_files,
     write_remaining_levels,
     write_shard,
 )
@@ -32,17 +30,19 @@ _UNFINISHED_SUFFIX = ".partial"  # of files that Zarr's LocalStore was writing w
 
 @dataclass(frozen=True, kw_only=True)
 class ZarrSink:
-    """Writes a product to a Zarr v3 store at `path`. Implements `Sink`.
+    """Writes a product to a Zarr store at `path`. Implements `Sink`.
 
     The store grows in `<path>.partial/store`, where anybody may watch it, and is moved to `path` by `finish`.
 
     Args:
         path: where the store will be; its folder exists and is shared by client and workers.
         product: what to write.
+        encoding: how the store is laid out.
     """
 
     path: Path
     product: Product
+    encoding: ZarrEncoding = DEFAULT_ZARR
 
     @property
     def disk_copies(self) -> int:
@@ -57,13 +57,11 @@ class ZarrSink:
             self._lay_out()
             return self._ledger.settle(self.product)
 
-    def write(self, shard: tuple[int, int], pixels: UInt8[np.ndarray, "bands rows cols"]) -> None:
+    def write(self, shard: tuple[int, int], pixels: UInt[np.ndarray, "bands rows cols"]) -> None:
         """Write one shard on every level that it owns, then note that it is done. See `Sink.write`."""
         self._partial.require()
         with explained(self._partial.folder):
-            write_shard(str(self._store), self.product, shard, pixels)
-            # Means of valid pixels are valid, so a shard has data on all its levels or on none.
-            names = shard_files(self.product, shard) if pixels.any() else []
+            names = write_shard(str(self._store), self.product, self.encoding, shard, pixels)
             self._ledger.note(shard, [Path(name) for name in names])
 
     def has(self, shard: tuple[int, int]) -> bool:
@@ -75,8 +73,8 @@ class ZarrSink:
         self._partial.require()
         with explained(self.path):
             require_all_shards(self.product, self._ledger.finished(self.product), self.path)
-            write_remaining_levels(str(self._store), self.product)
-            consolidate(str(self._store))
+            write_remaining_levels(str(self._store), self.product, self.encoding)
+            consolidate(str(self._store), self.encoding)
             for stray in list(self._store.rglob(f"*{_UNFINISHED_SUFFIX}")):
                 stray.unlink(missing_ok=True)
             sync_tree(self._store)
@@ -94,7 +92,7 @@ class ZarrSink:
         draft = self._store.with_name(f"layout{TEMPORARY_SUFFIX}")
         if draft.exists():
             shutil.rmtree(draft)
-        lay_out(str(draft), self.product)
+        lay_out(str(draft), self.product, self.encoding)
         if not self._store.exists():
             draft.rename(self._store)
             return
@@ -133,7 +131,7 @@ class ZarrSink:
 
     @property
     def _partial(self) -> Partial:
-        manifest = Manifest(product=self.product, options={"format": "zarr"})
+        manifest = Manifest(product=self.product, options=self.encoding.options)
         return Partial(target=self.path, manifest=manifest)
 
     @property
@@ -147,8 +145,11 @@ class ZarrSink:
 
 def _is_our_store(path: Path) -> bool:
     """Whether the root group says that it is synthetic, as ours do, and nothing else lies beside its members."""
+
+    def read(name: str) -> bytes | None:
+        return (path / name).read_bytes() if (path / name).is_file() else None
+
     try:
-        root = json.loads((path / ROOT_NAME).read_text())
-        return is_ours(root, {entry.name for entry in path.iterdir()})
-    except (OSError, ValueError, RecursionError):
+        return is_ours(read, {entry.name for entry in path.iterdir()})
+    except OSError:
         return False

@@ -7,12 +7,14 @@ https://github.com/zarr-conventions, version 0.1. Readers recognise the conventi
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from affine import Affine
 from pyproj import CRS
 
 from tilegen.tiling.product import Product
+from tilegen.tiling.sinks.encoding import ZarrEncoding
 
 IMAGE_NAME = "image"
 
@@ -28,9 +30,20 @@ _CONVENTIONS = (
 _COLOURS = {"red": "Red", "green": "Green", "blue": "Blue"}
 
 
-def group_name(level: int) -> str:
-    """Path of the group of a level: the root holds the full resolution, siblings the overviews, as GDAL lays it out."""
-    return "" if level == 0 else f"ovr_{1 << level}x"
+def image_path(encoding: ZarrEncoding, level: int) -> str:
+    """Path of the pixels of a level, below the store."""
+    return f"{encoding.group_name(level)}/{IMAGE_NAME}".lstrip("/")
+
+
+def stored_levels(attributes: Mapping[str, Any]) -> list[str]:
+    """Paths of the pixels of all levels of a store, the full resolution first, by the attributes of its root.
+
+    Raises:
+        KeyError, TypeError: they say nothing of levels.
+    """
+    assets = [str(entry["asset"]) for entry in attributes["multiscales"]["layout"]]
+    # An asset may be the group of a level, too.
+    return [asset if asset.rpartition("/")[2] == IMAGE_NAME else f"{asset}/{IMAGE_NAME}" for asset in assets]
 
 
 def level_transform(product: Product, level: int) -> Affine:
@@ -40,7 +53,7 @@ def level_transform(product: Product, level: int) -> Affine:
     return Affine(res, 0.0, full.c, 0.0, -res, full.f)
 
 
-def root_attributes(product: Product) -> dict[str, Any]:
+def root_attributes(product: Product, encoding: ZarrEncoding) -> dict[str, Any]:
     """Attributes of the root group: provenance, georeference and the list of levels."""
     return {
         "synthetic": True,
@@ -48,18 +61,18 @@ def root_attributes(product: Product) -> dict[str, Any]:
         **{name: json.loads(json.dumps(value, sort_keys=True)) for name, value in product.provenance.items()},
         "title": "Synthetic satellite imagery made by tilegen; not an observation of the Earth",
         "Conventions": "CF-1.11",
-        **group_attributes(product, 0),
+        **group_attributes(product, 0, is_root=True),
         "spatial:bbox": list(product.georef.bounds(product.extent)),
         "multiscales": {
-            "layout": [_layout_entry(product, level) for level in range(product.num_levels)],
-            "resampling_method": "average",
+            "layout": [_layout_entry(product, encoding, level) for level in range(product.num_levels)],
+            "resampling_method": encoding.resampling,
         },
     }
 
 
-def group_attributes(product: Product, level: int) -> dict[str, Any]:
+def group_attributes(product: Product, level: int, *, is_root: bool = False) -> dict[str, Any]:
     """Attributes of the group of a level, in the proj and spatial conventions; its arrays repeat them."""
-    names = ("multiscales", "proj", "spatial") if level == 0 else ("proj", "spatial")
+    names = ("multiscales", "proj", "spatial") if is_root else ("proj", "spatial")
     rows, cols = product.level_shape(level)
     transform = level_transform(product, level)
     return {
@@ -89,9 +102,18 @@ def image_attributes(product: Product, level: int) -> dict[str, Any]:
         # GDAL takes nodata from Zarr's fill value, rioxarray from here. CF's _FillValue would do for both, and have
         # plain xarray turn the image into float32 with NaN.
         "nodata": product.nodata,
-        **{key: value for key, value in group_attributes(product, level).items() if key != "zarr_conventions"},
-        "zarr_conventions": [_declared(*convention) for convention in _CONVENTIONS if convention[0] != "multiscales"],
+        **_radiometry(product),
+        **group_attributes(product, level),
     }
+
+
+def _radiometry(product: Product) -> dict[str, Any]:
+    """Scale and offset: in CF's words, which xarray applies, where all bands share them; CF has none for others."""
+    if not product.scales:
+        return {}
+    if len({*zip(product.scales, product.offsets, strict=True)}) == 1:
+        return {"scale_factor": product.scales[0], "add_offset": product.offsets[0]}
+    return {"scales": list(product.scales), "offsets": list(product.offsets)}
 
 
 def grid_mapping_attributes(product: Product, level: int) -> dict[str, Any]:
@@ -107,22 +129,23 @@ def axis_attributes(product: Product, axis: str) -> dict[str, Any]:
     return next((dict(found) for found in axes if found.get("axis") == axis.upper()), {"axis": axis.upper()})
 
 
-def _layout_entry(product: Product, level: int) -> dict[str, Any]:
+def _layout_entry(product: Product, encoding: ZarrEncoding, level: int) -> dict[str, Any]:
     """One level in the multiscales convention."""
     entry: dict[str, Any] = {
-        "asset": _asset(level),
+        "asset": _asset(encoding, level),
         "transform": {"scale": [1, 1, 1], "translation": [0, 0, 0]},
     }
     if level:
-        entry["derived_from"] = _asset(level - 1)
+        entry["derived_from"] = _asset(encoding, level - 1)
         entry["transform"]["scale"] = [1, 2, 2]
     entry["spatial:shape"] = list(product.level_shape(level))
     entry["spatial:transform"] = list(level_transform(product, level))[:6]
     return entry
 
 
-def _asset(level: int) -> str:
-    return f"{group_name(level)}/{IMAGE_NAME}".lstrip("/")
+def _asset(encoding: ZarrEncoding, level: int) -> str:
+    """Of the flat layout an array, as the group of a level may be the root; else a group, which readers prefer."""
+    return image_path(encoding, level) if encoding.layout == "flat" else encoding.group_name(level)
 
 
 def _crs_attributes(product: Product) -> dict[str, Any]:

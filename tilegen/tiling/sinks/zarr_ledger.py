@@ -67,9 +67,10 @@ class Ledger:
         """
         finished = self._files_of(product, self._has_content)
         vouched_for = {name for names in finished.values() for name in names}
-        for folder in [self.store, *self.store.glob("ovr_*")]:
-            for path in sorted((folder / "image" / "c").rglob("*")):
-                if path.is_file() and path.relative_to(self.store).as_posix() not in vouched_for:
+        for folder in [self.store, *filter(Path.is_dir, self.store.iterdir())]:
+            for path in sorted((folder / "image").rglob("*")):
+                is_metadata = path.name.startswith((".z", "zarr.json"))
+                if path.is_file() and not is_metadata and path.relative_to(self.store).as_posix() not in vouched_for:
                     path.unlink()
         return set(finished)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.atomic import explained
 from tilegen.errors import OutputError
@@ -17,13 +17,13 @@ from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog import TIFF_MAGIC, require_expressible
 from tilegen.tiling.sinks.cog_assembly import Assembly
 from tilegen.tiling.sinks.cog_folder import PartFolder, part_name
+from tilegen.tiling.sinks.encoding import DEFAULT_COG, CogEncoding
 from tilegen.tiling.sinks.manifest import Manifest
 from tilegen.tiling.sinks.partial import require_all_shards
 from tilegen.tiling.sinks.remote.address import Address
 from tilegen.tiling.sinks.remote.bucket import Bucket, Stored, opened_bucket
 from tilegen.tiling.sinks.remote.cog_upload import RemoteParts, upload_part_bytes
 from tilegen.tiling.sinks.remote.partial import RemotePartial
-from tilegen.tiling.sinks.tile_codec import Compression
 
 _PARTS = "parts/"
 
@@ -38,12 +38,12 @@ class RemoteCogSink:
     Args:
         address: where the product will be; client and workers have access to it, each on its own account.
         product: what to write.
-        compression: "deflate" opens everywhere, "zstd" is faster and needs a reader built on GDAL.
+        encoding: how its tiles are stored.
     """
 
     address: Address
     product: Product
-    compression: Compression = "deflate"
+    encoding: CogEncoding = DEFAULT_COG
 
     @property
     def disk_copies(self) -> int:
@@ -53,7 +53,7 @@ class RemoteCogSink:
     def begin(self, *, overwrite: bool) -> set[tuple[int, int]]:
         """Claim the place of the parts. Returns the shards whose parts are there. See `Sink.begin`."""
         self._bucket.require(self.address)
-        require_expressible(self.product)
+        require_expressible(self.product, self.encoding)
         self._require_free_target(overwrite=overwrite)
         self._partial.claim(overwrite=overwrite, is_free=True)
         found = self._bucket.listed(self._parts_prefix)
@@ -62,7 +62,7 @@ class RemoteCogSink:
         self._bucket.delete(self._parts_prefix + name for name in found if name not in vouched_for)
         return finished
 
-    def write(self, shard: tuple[int, int], pixels: UInt8[np.ndarray, "bands rows cols"]) -> None:
+    def write(self, shard: tuple[int, int], pixels: UInt[np.ndarray, "bands rows cols"]) -> None:
         """Put the part of one shard, then note that it is done. See `Sink.write`."""
         self._partial.require()
         with TemporaryDirectory(prefix="tilegen-") as folder, explained(Path(folder)):
@@ -111,11 +111,11 @@ class RemoteCogSink:
         return self._partial.address.prefix + _PARTS
 
     def _parts(self, folder: Path) -> PartFolder:
-        return PartFolder(folder=folder, product=self.product, compression=self.compression)
+        return PartFolder(folder=folder, product=self.product, encoding=self.encoding)
 
     @property
     def _partial(self) -> RemotePartial:
-        manifest = Manifest(product=self.product, options={"format": "cog", "compression": self.compression})
+        manifest = Manifest(product=self.product, options=self.encoding.options)
         return RemotePartial(target=self.address, manifest=manifest)
 
     @property

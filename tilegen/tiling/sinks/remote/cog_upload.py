@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 from tilegen.errors import OutputError
 from tilegen.tiling.sinks.cog_assembly import Assembly
 from tilegen.tiling.sinks.cog_folder import PartFolder, part_name
-from tilegen.tiling.sinks.cog_parts import Part, PartLayout, framed_sizes
+from tilegen.tiling.sinks.cog_parts import Part, PartLayout, framed_sizes, index_length
 from tilegen.tiling.sinks.overviews import num_owned_levels
 from tilegen.tiling.sinks.remote.bucket import Bucket
 
@@ -73,8 +73,9 @@ class RemoteParts:
     def _fetch(self, shard: tuple[int, int], sizes_bytes: Mapping[str, int]) -> None:
         """Make the twin of one shard: its index, and the tile of its smallest level, which is the last."""
         product, name = self.twins.product, part_name(shard)
-        layout, num_bytes = PartLayout.of_shard(product, shard), sizes_bytes[name]
-        tail_bytes = min(num_bytes, 4 * layout.num_tiles + 8 * 256 * len(product.band_names) + _FOOTER_BYTES)
+        layout = PartLayout.of_shard(product, shard, self.twins.encoding.num_planes)
+        num_bytes = sizes_bytes[name]
+        tail_bytes = min(num_bytes, index_length(layout.num_payloads, len(product.band_names)) + _FOOTER_BYTES)
         with (self.twins.folder / name).open("wb") as file:
             file.truncate(num_bytes)
             self._fill(file, name, num_bytes - tail_bytes, tail_bytes)
@@ -82,8 +83,9 @@ class RemoteParts:
             if part is None:
                 raise OutputError(f"{self.prefix}{name} is damaged. Run the same command again with --overwrite.")
             if num_owned_levels(product) < product.num_levels:
-                last_bytes = int(framed_sizes(part.sizes_bytes)[-1])
-                self._fill(file, name, int(part.offsets[-1]), last_bytes)
+                num_last = part.layout.num_planes
+                last_bytes = int(framed_sizes(part.sizes_bytes)[-num_last:].sum())
+                self._fill(file, name, int(part.offsets[-num_last]), last_bytes)
 
     def _fill(self, file: BinaryIO, name: str, start: int, num_bytes: int) -> None:
         """Copy some bytes of a part to the same place of its twin."""
@@ -139,13 +141,13 @@ def _rows(part: Part, level: int) -> int:
 
 def _frames(part: Part, level: int, row: int) -> tuple[int, int]:
     """First byte and number of bytes of one row of tiles of a part."""
-    first = 0
+    first, num_planes = 0, part.layout.num_planes
     for other, span in part.layout.spans:
         if other == level:
-            first += row * span.width
-            num_bytes = int(framed_sizes(part.sizes_bytes[first : first + span.width]).sum())
+            first += row * span.width * num_planes
+            num_bytes = int(framed_sizes(part.sizes_bytes[first : first + span.width * num_planes]).sum())
             return int(part.offsets[first]), num_bytes
-        first += span.height * span.width
+        first += span.height * span.width * num_planes
     return 0, 0
 
 
