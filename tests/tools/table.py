@@ -1,6 +1,6 @@
 """Tool by property: what each tool printed of the two products, as the table of docs/gis.md.
 
-    python -m tests.tools.table
+python -m tests.tools.table
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from tests.tools.conftest import PLACES, generated
 from tests.tools.readers import TIFF_READERS, ZARR_READERS, Record, missing
 from tilegen.testing.checkpoints import save_random_checkpoint
 
-HEADER = ("tool", "CRS", "transform", "overviews", "nodata", "names", "colours", "statistics of red", "pixel at a point")
+HEADER = (
+    "tool",
+    "CRS",
+    "transform",
+    "overviews",
+    "nodata",
+    "names",
+    "colours",
+    "statistics of red",
+    "pixel at a point",
+)
 STABLE = 7
 """Cells from here on are of pixels, of which another processor may round one in ten thousand differently."""
 
