@@ -1,9 +1,14 @@
-"""Products opened by the tools that people have: all find what tilegen says, at ground coordinates of their own reading."""
+"""Products opened by the tools that people have: all find what tilegen says, where on the ground it says."""
+
+from pathlib import Path
 
 import pytest
 from pyproj import CRS
 
 from tests.tools.readers import TIFF_READERS, ZARR_READERS, gdal_pixels, lonlats, missing
+from tests.tools.table import STABLE, cells
+
+PAGE = Path(__file__).parents[2] / "docs" / "gis.md"
 
 
 # rioxarray and odc-geo multiply transforms as affine did before 3.0.
@@ -46,6 +51,18 @@ def test_gdal_finds_the_pixels_by_longitude_and_latitude(written):
         pytest.skip(reason)
     found = gdal_pixels(written.tif, lonlats(written.crs, written.points), "-wgs84", 3)
     assert found == written.expected.pixels
+
+
+@pytest.mark.parametrize(("kind", "readers"), [("COG", TIFF_READERS), ("Zarr", ZARR_READERS)])
+def test_the_table_of_the_page_is_what_the_tools_print(written, kind, readers):
+    """But for statistics and pixels, which another processor may round differently; the tests above compare those."""
+    rows = [row.strip("|").split("|") for row in PAGE.read_text(encoding="utf-8").splitlines() if row.startswith("| ")]
+    printed = [[cell.strip() for cell in row] for row in rows]
+    for tool, reader in readers.items():
+        if missing(tool) is None:
+            path = written.tif if kind == "COG" else written.zarr
+            row = cells(f"{tool}, {kind}", reader(path, written.points))
+            assert row[:STABLE] in [one[:STABLE] for one in printed]
 
 
 def test_a_shifted_record_is_seen(written):
