@@ -1,4 +1,4 @@
-"""A polygon with a hole, in two CRS, as a GeoTIFF and as Zarr 2: QGIS sees what is inside, what is not, and where it lies."""
+"""A polygon with a hole, in two CRS, as a GeoTIFF and as Zarr 2: QGIS shows what is inside, in its place."""
 
 import json
 
