@@ -170,3 +170,16 @@ def test_requests_of_all_clients_together_are_bounded(site):
     found = site(imagery, most_requests=3)
     answers = found.ask_all([f"/map/tiles/native/32/{HALF + 2 * n}/{HALF}" for n in range(5)], gate=imagery.gate)
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 503, 503]
+
+
+def test_a_third_download_at_a_time_waits_for_the_others(site):
+    """Each holds its whole area in memory, so their number is bounded for all clients together."""
+    imagery = AddressImagery()
+    found = site(imagery)
+    paths = [f"/download.tif?row={600 * number}&col=600&rows=300&cols=300" for number in range(3)]
+    answers = found.ask_all(paths, gate=imagery.gate)
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
+    refusal = next(answer for answer in answers if answer.status_code == 503)
+    assert "Other downloads" in sentence(refusal, 503)
+    assert refusal.headers["retry-after"]
+    assert found.ask(paths[2]).status_code == 200

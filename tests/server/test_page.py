@@ -85,14 +85,15 @@ def test_one_sees_the_worlds_own_pixels_across_the_borders_of_tiles(page, addres
     np.testing.assert_array_equal(seen(page), expected(world, row, col))
 
 
-def test_one_pans_without_end_by_keyboard(page, address, model):
-    look(page, address, seed=3, row=0, col=0)
+@pytest.mark.parametrize(("row0", "col0"), [(0, 0), (10**9 + 5, -(10**11) - 7)])
+def test_one_pans_without_end_by_keyboard(page, address, model, row0, col0):
+    look(page, address, seed=3, row=row0, col=col0)
     page.focus("#map")
     for key, row, col in (("ArrowRight", 0, 128), ("ArrowDown", 128, 128), ("ArrowDown", 256, 128)):
         page.keyboard.press(key)
-        drawn(page, 3, row, col)
+        drawn(page, 3, row0 + row, col0 + col)
     world = open_world(str(model), seed=3, device="cpu")
-    np.testing.assert_array_equal(seen(page), expected(world, 256, 128))
+    np.testing.assert_array_equal(seen(page), expected(world, row0 + 256, col0 + 128))
 
 
 def test_one_pans_by_mouse(page, address):
