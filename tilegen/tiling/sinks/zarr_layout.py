@@ -143,12 +143,15 @@ def are_members(names: Collection[str]) -> bool:
 
 def _create_image(group: zarr.Group, product: Product, encoding: ZarrEncoding, level: int) -> None:
     bands, file_px = len(product.band_names), _file_px(product, encoding, level)
+    attributes = image_attributes(product, level)
+    if encoding.zarr_format == 2:
+        attributes["_CRS"] = {"wkt": product.georef.wkt}  # GDAL 3.6, which QGIS of Debian 12 has, finds it nowhere else
     _create_array(
         group,
         encoding,
         IMAGE_NAME,
         _DIMENSIONS,
-        image_attributes(product, level),
+        attributes,
         shape=(bands, *product.level_shape(level)),
         chunks=(bands, product.chunk_px, product.chunk_px),
         shards=(bands, file_px, file_px) if encoding.has_shards else None,
