@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from tilegen.errors import InputError
@@ -51,7 +52,8 @@ def geotiff(
         "photometric": "RGB" if len(pixels) == 3 else "MINISBLACK",
     }
     with MemoryFile() as memory:
-        with memory.open(**profile) as tiff:
+        # Pixels of 1 from (0, 0) on are a place as good as any, and rasterio warns of it.
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning), memory.open(**profile) as tiff:
             tiff.write(pixels)
             tiff.descriptions = band_names
             tiff.update_tags(**flat(provenance))

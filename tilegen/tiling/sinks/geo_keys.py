@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from tilegen.errors import OutputError
@@ -31,6 +35,12 @@ def geo_fields(product: Product) -> list[Field]:
         "BIGTIFF": "YES",
         "ENDIANNESS": "LITTLE",
     }
+    # Pixels of 1 from (0, 0) on are a place as good as any, and rasterio warns of it.
+    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+        return _read_back(profile, product)
+
+
+def _read_back(profile: dict[str, Any], product: Product) -> list[Field]:
     with MemoryFile() as memory:
         with memory.open(**profile) as template:
             template.write(np.zeros((1, 2, 2), np.uint8))
