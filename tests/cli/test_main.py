@@ -16,6 +16,7 @@ def test_help_lists_every_command_with_what_it_does(run, option):
     listed = run(option).stdout.partition("Commands:")[2]
     assert [line.split()[0] for line in listed.strip().splitlines()] == [
         "generate",
+        "export",
         "verify",
         "serve",
         "stac",

@@ -4,22 +4,22 @@ import pytest
 import torch
 
 from tilegen.errors import CheckpointError
-from tilegen.model.pixels import EIGHT_BITS, Radiometry, as_uint8, as_uint16, radiometry_of
+from tilegen.model.pixels import EIGHT_BITS, Radiometry, as_uint8, radiometry_of
 
 
 def test_the_range_of_the_network_fills_the_range_of_the_pixels_and_leaves_nodata_free():
     image = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
     assert as_uint8(image).tolist() == [1, 1, 128, 255, 255]
-    assert as_uint16(image).int().tolist() == [1, 1, 32768, 65535, 65535]
+    assert Radiometry(dtype="uint16").pixels(image).int().tolist() == [1, 1, 32768, 65535, 65535]
 
 
 def test_16_bits_are_those_of_8_with_more_behind():
     image = torch.linspace(-1, 1, 1001)
-    fine, coarse = as_uint16(image).int() / 257, as_uint8(image).int()
+    fine, coarse = Radiometry(dtype="uint16").pixels(image).int() / 257, as_uint8(image).int()
     assert (fine - coarse).abs().max() <= 1
 
 
-@pytest.mark.parametrize("function", [as_uint8, as_uint16])
+@pytest.mark.parametrize("function", [as_uint8])
 def test_what_is_not_finite_is_refused(function):
     with pytest.raises(CheckpointError, match="not finite"):
         function(torch.tensor([0.0, float("nan")]))

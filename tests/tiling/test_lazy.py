@@ -122,8 +122,8 @@ def test_any_index_gives_what_it_gives_of_an_array(data: st.DataObject, level: i
         for name, size in expected.sizes.items():
             numbers = st.integers(-size, size - 1) if size else st.nothing()
             lists = st.lists(numbers, max_size=5) if size else st.just([])
-            # xarray 2026.9 itself fails at slices that are empty and go backwards.
-            slices = st.slices(size).filter(lambda part, size=size: (part.step or 1) > 0 or len(range(size)[part]) > 0)
+            # xarray 2026.9 itself fails at empty slices of backward ones; empty lists are drawn instead.
+            slices = st.slices(size).filter(lambda part, size=size: len(range(size)[part]) > 0)
             chosen[name] = data.draw(st.one_of(slices, numbers, lists))
         image, expected = image.isel(chosen), expected.isel(chosen)
     np.testing.assert_array_equal(image, expected)

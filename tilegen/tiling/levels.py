@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from tilegen.errors import InputError
 from tilegen.geometry.georef import Bounds, GeoReference
@@ -59,7 +59,7 @@ def covering(georef: GeoReference, window: Window | None, bounds: Bounds | None,
 
 def pixels_at(
     renderer: TileRenderer, rows: Sequence[int], cols: Sequence[int], *, level: int
-) -> UInt8[np.ndarray, "bands rows cols"]:
+) -> UInt[np.ndarray, "bands rows cols"]:
     """The pixels where these rows and columns cross, in this order. Each tile that has any is rendered once.
 
     Args:
@@ -68,13 +68,15 @@ def pixels_at(
         level: 0 is full resolution; a tile holds whole pixels of it.
     """
     tile_px = renderer.lattice.tile_px >> level
-    pixels = np.empty((len(renderer.band_names), len(rows), len(cols)), np.uint8)
+    pixels = np.empty((len(renderer.band_names), len(rows), len(cols)), np.uint8)  # if there is no tile to ask
     by_col = list(_by_tile(cols, tile_px))
     for row, places, inside in _by_tile(rows, tile_px):
         for col, across, within in by_col:
             tile = renderer.render_tile(renderer.lattice.tile(row, col))
             for _ in range(level):
                 tile = halved(tile)
+            if pixels.dtype != tile.dtype:
+                pixels = np.empty(pixels.shape, tile.dtype)
             pixels[:, places[:, None], across] = tile[:, inside[:, None], within]
     return pixels
 

@@ -18,7 +18,7 @@ from tilegen.geometry.window import Window
 from tilegen.tiling.finished import opened_store, opened_tiff
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog_metadata import creation_options
-from tilegen.tiling.sinks.encoding import DEFAULT_ZARR, CogEncoding
+from tilegen.tiling.sinks.encoding import COMPRESSIONS, DEFAULT_ZARR, CogEncoding
 from tilegen.tiling.sinks.overviews import num_owned_levels
 from tilegen.tiling.sinks.partial import partial_folder
 from tilegen.tiling.sinks.remote.address import is_url
@@ -123,9 +123,8 @@ def _tiff_product(place: str) -> Product:
         ):
             said = {name: _meant(name, text) for name, text in tiff.tags().items() if name not in _NO_PROVENANCE}
             _require_ours(place, said)
-            compression = tiff.compression.name if tiff.compression else "none"
-            _require(compression not in {"jpeg", "webp"}, f"{place} {_LOSSY}")
             _require(_is_as_written(tiff, said), f"{place} {_CHANGED}")
+            _require(tiff.compression.name in _LOSSLESS, f"{place} {_LOSSY}")
             chunk_px = int(tiff.block_shapes[0][0])
             georef = GeoReference(crs=tiff.crs.to_string(), res=float(tiff.transform.a), anchor=_anchor(said))
             is_scaled = set(tiff.scales) != {1.0} or set(tiff.offsets) != {0.0}
@@ -147,9 +146,9 @@ def _tiff_product(place: str) -> Product:
 
 def _is_as_written(tiff: Any, said: Mapping[str, Any]) -> bool:
     """Whether a GeoTIFF with our tags is a COG of ours: GDAL sorts tags that it copies, and edits break the layout."""
-    is_lossless = tiff.compression is not None and tiff.compression.name in _LOSSLESS
+    is_compressed = tiff.compression is not None and tiff.compression.name in COMPRESSIONS
     is_cog = tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
-    return is_cog and is_lossless and tiff.crs is not None and next(iter(said)) == "synthetic"
+    return is_cog and is_compressed and tiff.crs is not None and next(iter(said)) == "synthetic"
 
 
 def _require_ours(place: str, said: Mapping[str, Any]) -> None:
