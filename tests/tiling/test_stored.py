@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+import shapely
 import zarr
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
 from tilegen.testing.sinks import CHUNK_PX, SHARD_PX, address_pixels, write_product
+from tilegen.tiling.aoi import Aoi
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import RendererSource, TileRenderer, render_window
 from tilegen.tiling.sinks import open_sink
@@ -155,6 +157,49 @@ def test_the_shards_of_a_geotiff_are_those_of_generate_unless_somebody_says(tmp_
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("kind", "wanted"), FORMATS)
+def test_an_aoi_and_the_grid_of_another_file_come_along(tmp_path: Path, kind: str, wanted: str) -> None:
+    georef = GeoReference(crs="EPSG:32633", res=0.5, anchor=(0.125, 0.25))
+    polygon = shapely.Point(120.0, 30.0).buffer(71.3).difference(shapely.box(100, 20, 130, 40))
+    aoi = Aoi(wkb=shapely.to_wkb(polygon), georef=georef)
+    made = MADE | {"grid_anchor": list(georef.anchor), "aoi": aoi.provenance()}
+    product = product_of(aoi.covering(), georef=georef, provenance=made, aoi=aoi)
+    pixels = address_pixels(product.extent) * aoi.mask(product.extent)
+    (tmp_path / "again").mkdir()
+    expected = written(tmp_path / "again", wanted, product, pixels)
+    path = written(tmp_path, kind, product, pixels)
+    assert open_stored(path, shard_px=SHARD_PX)[0] == product
+    assert product.num_shards < product.shards.indices(product.extent).height ** 2  # corners are not drawn
+    assert content(exported(path, tmp_path / f"second.{wanted}", shard_px=SHARD_PX)) == content(expected)
+
+
+@pytest.mark.parametrize(("kind", "wanted"), FORMATS)
+@pytest.mark.parametrize("offsets", [(0.0, 0.0), (0.0, -0.5)])
+def test_sixteen_bits_and_what_they_mean_come_along(
+    tmp_path: Path, kind: str, wanted: str, offsets: tuple[float, float]
+) -> None:
+    meaning = {"dtype": "uint16", "scales": (0.25, 0.25), "offsets": offsets}
+    product = product_of(Window.from_size(100, 130), band_names=("nir", "swir"), **meaning)
+    pixels = np.arange(1, 26001, dtype=np.uint16).reshape(2, 100, 130) * 2
+    (tmp_path / "again").mkdir()
+    expected = written(tmp_path / "again", wanted, product, pixels)
+    found = exported(written(tmp_path, kind, product, pixels), tmp_path / f"second.{wanted}", shard_px=SHARD_PX)
+    assert content(found) == content(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [("zarr", {"zarr_format": 2, "layout": "groups"}), ("zarr", {"sharded": False}), ("tif", {"compression": "lzw"})],
+)
+def test_however_it_was_stored(tmp_path: Path, kind: str, encoding: dict[str, Any]) -> None:
+    product = product_of(Window.from_size(150, 133, row0=-70))
+    path = tmp_path / f"first.{kind}"
+    write_product(open_sink(path, product, encoding))
+    (tmp_path / "again").mkdir()
+    expected = written(tmp_path / "again", "tif", product)
+    assert content(exported(path, tmp_path / "second.tif", shard_px=SHARD_PX)) == content(expected)
+
+
 # What is refused
 
 
@@ -200,6 +245,9 @@ def test_a_geotiff_that_somebody_changed_is_not_exported(tmp_path: Path) -> None
         rasterio.shutil.copy(path, copy, **options)
         assert refusal(copy).startswith("copy.tif was changed since tilegen wrote it.")
         copy.unlink()
+    lossy = tmp_path / "lossy.tif"
+    write_product(open_sink(lossy, product_of(Window.from_size(100, 130)), {"compression": "jpeg"}))
+    assert refusal(lossy).startswith("lossy.tif is lossy: its pixels are not those of the world.")
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as tiff:
         tiff.transform = rasterio.Affine(0.3, 0, 0.3, 0, -0.3, 0)
     assert refusal(path).startswith("first.tif was changed since tilegen wrote it.")
