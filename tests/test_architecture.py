@@ -37,7 +37,7 @@ class Part:
 
 WORDS = names("tilegen.errors tilegen.amounts tilegen.atomic tilegen.bands tilegen.config tilegen.geometry")
 DATA = WORDS | names("tilegen.data")
-MAKERS = DATA | names("tilegen.fields tilegen.model")
+MAKERS = DATA | names("tilegen.fields tilegen.model tilegen.squeezenet")
 RENDERING = WORDS | names("tilegen.tiling")
 SERVING = RENDERING | names("tilegen.server")
 EVERYTHING = MAKERS | RENDERING | names("tilegen.metrics tilegen.training tilegen.world tilegen.weights tilegen")
@@ -79,6 +79,8 @@ PARTS = {
     "tilegen.tiling.sinks.zarr": Part(below=RENDERING, top=ARRAYS),
     "tilegen.tiling.sinks.zarr_layout": Part(below=RENDERING, top=ARRAYS | names("zarr")),
     "tilegen.tiling.sinks.zarr_attributes": Part(below=RENDERING, top=ARRAYS | names("affine pyproj")),
+    # 1 a trained network, for judges and for makers
+    "tilegen.squeezenet": Part(below=WORDS, top=TENSORS | names("safetensors")),
     # 1 data: imagery to one packed file; reading that file needs no GDAL
     "tilegen.data": Part(below=DATA, top=TENSORS | names("safetensors")),
     "tilegen.data.chips": Part(below=DATA, top=ARRAYS | names("affine rasterio")),
@@ -98,7 +100,7 @@ PARTS = {
     "tilegen.training.sheets": Part(below=MAKERS | names("tilegen.training"), top=TENSORS | names("PIL")),
     # 2 judges of images: they take pixels and callables, never a network or a file of chips
     "tilegen.metrics": Part(
-        below=WORDS | names("tilegen.metrics"), top=TENSORS | names("safetensors scipy torchmetrics")
+        below=WORDS | names("tilegen.metrics tilegen.squeezenet"), top=TENSORS | names("scipy torchmetrics")
     ),
     "tilegen.metrics.sheets": Part(below=WORDS | names("tilegen.metrics"), top=TENSORS | names("PIL")),
     # 3 the joint
