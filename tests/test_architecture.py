@@ -37,7 +37,7 @@ class Part:
 
 WORDS = names("tilegen.errors tilegen.amounts tilegen.atomic tilegen.bands tilegen.config tilegen.geometry")
 DATA = WORDS | names("tilegen.data")
-MAKERS = DATA | names("tilegen.fields tilegen.model")
+MAKERS = DATA | names("tilegen.fields tilegen.model tilegen.squeezenet")
 RENDERING = WORDS | names("tilegen.tiling")
 CATALOGUES = RENDERING | names("tilegen.catalog")
 SERVING = RENDERING | names("tilegen.server")
@@ -116,7 +116,7 @@ PARTS = {
     "tilegen.training.sheets": Part(below=MAKERS | names("tilegen.training"), top=TENSORS | names("PIL")),
     # 2 judges of images: they take pixels and callables, never a network or a file of chips
     "tilegen.metrics": Part(
-        below=WORDS | names("tilegen.metrics"), top=TENSORS | names("safetensors scipy torchmetrics")
+        below=WORDS | names("tilegen.metrics tilegen.squeezenet"), top=TENSORS | names("scipy torchmetrics")
     ),
     "tilegen.metrics.sheets": Part(below=WORDS | names("tilegen.metrics"), top=TENSORS | names("PIL")),
     # 3 the joint

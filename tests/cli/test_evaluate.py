@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tilegen.data.prepare import prepare_dataset
-from tilegen.metrics.features import squeezenet
 from tilegen.metrics.report import FILES
 from tilegen.model.checkpoint import load_generator, read_card, save_generator
 from tilegen.testing.chips import textured_pixels, write_image
+from tilegen.testing.squeezenets import random_squeezenet
 
 
 def packed(folder: Path, *, resolution_m: float = 0.5, bands: int = 3, val_fraction: float = 0.5) -> Path:
@@ -32,11 +32,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "squeezenet.npz"
-    rng = np.random.default_rng(0)
-    shapes = {name: tuple(tensor.shape) for name, tensor in squeezenet().state_dict().items()}
-    random = {name: rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:])) for name, shape in shapes.items()}
-    random["0.weight"] *= 50  # so that features are about 1
-    np.savez(path, **{f"features.{name}": array.astype(np.float16) for name, array in random.items()})
+    np.savez(path, **random_squeezenet())
     return path
 
 

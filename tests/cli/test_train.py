@@ -1,14 +1,17 @@
 """`tilegen train spacenet`: what it refuses. What it learns is tested in tests/training."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tilegen.data.prepare import prepare_dataset
-from tilegen.model.checkpoint import load_generator
+from tilegen.model.checkpoint import load_generator, read_card
 from tilegen.testing.chips import textured_pixels, write_image
 from tilegen.testing.disks import fill
+from tilegen.testing.squeezenets import random_squeezenet
 from tilegen.training.folder import load_config
 from tilegen.training.state import TrainState
 
@@ -158,3 +161,18 @@ def test_a_disk_that_fills_up_during_a_snapshot_keeps_the_last_one(run, texture,
     assert "The disk is full" in result.stderr
     assert (disk / "run" / "state.safetensors").read_bytes() == before
     assert not list(disk.rglob("*.tmp"))
+
+
+def test_a_critic_needs_weights_and_may_begin_with_a_checkpoint(run, texture, refused, folder):
+    np.savez(folder / "random.npz", **random_squeezenet())
+    words = ["train", "spacenet", "--data", texture, *SMALL, "--critic-weight", 0.5]
+    assert "give --features with its weights" in refused(*words, "--out", "without")
+    assert not (folder / "without").exists()
+    words = ["train", "spacenet", "--data", texture, *SMALL, "--snapshot-minutes", 9]
+    assert run(*words, "--out", "first").exit_code == 0
+    options = ["--features", "random.npz", "--critic-weight", 0.5, "--continue-from", "first/model.safetensors"]
+    result = run(*words, *options, "--out", "second")
+    assert result.exit_code == 0, result.stderr
+    assert load_config(folder / "second").critic_digest == hashlib.sha256(Path("random.npz").read_bytes()).hexdigest()
+    (begun,) = TrainState.load(folder / "second" / "state.safetensors").history
+    assert begun == {"generator_of": read_card(folder / "first" / "model.safetensors").digest, "after_num_images": 4}

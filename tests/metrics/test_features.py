@@ -15,13 +15,12 @@ from safetensors.torch import save_file as save_torch_file
 from tilegen.errors import MetricError
 from tilegen.metrics.features import (
     FeatureExtractor,
-    Fire,
     SqueezeNetFeatures,
     as_rgb,
     oriented,
-    squeezenet,
     symmetric_features,
 )
+from tilegen.squeezenet import Fire, squeezenet
 
 
 def images(num: int, edge: int = 48, bands: int = 3) -> torch.Tensor:

@@ -47,6 +47,7 @@ def train() -> None:
 @_setting("--r1-gamma", "r1_gamma", float, "Weight of R1 (and R2).")
 @_setting("--path-length-weight", "path_length_weight", float, "2 in StyleGAN2; 0 for none.")
 @_setting("--lattice-weight", "lattice_weight", float, "Against a print of the cells; 0 for none.")
+@_setting("--critic-weight", "critic_weight", float, "Of a critic that sees through --features; 0 for none.")
 @_setting("--layer-mixing", "layer_mixing", float, "Share of images with mixed layers.")
 @_setting("--area-mixing", "area_mixing", float, "Share of images with mixed areas.")
 @_setting("--constant-share", "constant_share", float, "Share of images with one latent.")
@@ -59,7 +60,7 @@ def train() -> None:
 @_setting("--seed", "seed", click.IntRange(0, 2**63 - 1))
 @click.option("--processes", "num_processes", type=click.IntRange(1, 64), help="[default: one per GPU, or two cores]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--continue-from", type=click.Path(path_type=Path), help="A run, or its shards, to go on from.")
+@click.option("--continue-from", type=click.Path(path_type=Path), help="A run, its shards or a checkpoint.")
 @click.option("--features", type=click.Path(path_type=Path), help="Weights of SqueezeNet 1.0: score each snapshot.")
 @click.option("--snapshot-minutes", type=_POSITIVE, default=5.0, show_default=True)
 @click.option("--render-px", type=int, default=2048, show_default=True, help="Large render per snapshot; 0: none.")
@@ -75,6 +76,7 @@ def spacenet(
     Example:  tilegen train spacenet --data vegas.safetensors --out runs/vegas
     """
     from tilegen.model.arithmetic import chosen_device
+    from tilegen.squeezenet import read_squeezenet
     from tilegen.training.loop import Schedule
     from tilegen.training.run import configured, continued, run_training
 
@@ -85,14 +87,18 @@ def spacenet(
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "sigma_cells" in given:
         given["sigma_cells"] = once_each("--sigma-cells", given["sigma_cells"])
+    if given.get("critic_weight") and features is not None:
+        given["critic_digest"] = read_squeezenet(features)[0]
     device = chosen_device(device)
-    if continue_from is None:
+    if continue_from is None or continue_from.is_file():
         preset, crop_px = given.pop("preset", "mini"), given.pop("crop_px", 64)
         config = configured(data, preset=preset, crop_px=crop_px, device=device, **given)
     else:
         config = continued(continue_from, data, **given)
     score = None if features is None else _score(features, data, config.discriminator.crop_px, device)
-    run_training(config, data, out, schedule, start=continue_from, device=device, score=score, report=click.echo)
+    run_training(
+        config, data, out, schedule, start=continue_from, device=device, critic=features, score=score, report=click.echo
+    )
     click.echo(f"Checkpoint: {out / 'model.safetensors'}. Look at it: {out / 'sheets'}.")
 
 

@@ -60,6 +60,8 @@ class TrainConfig:
         path_length_weight: of the path length penalty; 0 for none, 2 in StyleGAN2.
         path_length_interval: steps between those.
         lattice_weight: of the penalty on what repeats with the period of the cells; 0 for none.
+        critic_weight: of the second discriminator, which sees crops through a frozen network; 0 for none.
+        critic_digest: SHA-256 of the weights of that network.
         dihedral: where crops are turned and mirrored: in the "data", as an augmentation of real and fake crops
             alike ("ada"), or not at all ("none"). docs/adr/0008-augmentation-and-the-sun.md.
         ada_target: mean sign of D(real) that adaptive augmentation aims at; 0 for no augmentation.
@@ -83,6 +85,8 @@ class TrainConfig:
     path_length_weight: float = 0.0
     path_length_interval: int = 4
     lattice_weight: float = 30.0
+    critic_weight: float = 0.0
+    critic_digest: str = ""
     dihedral: str = "ada"
     ada_target: float = 0.6
     ada_kimg: float = 100.0
@@ -99,9 +103,11 @@ class TrainConfig:
             raise InputError(
                 f"Each process has {self.share} crops, not a multiple of --group-size {self.discriminator.group_size}."
             )
-        weights = (self.r1_gamma, self.path_length_weight, self.lattice_weight)
+        weights = (self.r1_gamma, self.path_length_weight, self.lattice_weight, self.critic_weight)
         if not (0 < self.lr < math.inf and all(0 <= weight < math.inf for weight in weights)):
             raise InputError("--lr must be positive, the weights of penalties not negative, and all of them finite.")
+        if self.critic_weight and not self.critic_digest:
+            raise InputError("A critic looks through a trained network: give --features with its weights.")
         if min(self.r1_interval, self.path_length_interval) < 1:
             raise InputError("Penalties come every step or less often: intervals must be at least 1.")
         if not 0 <= self.ada_target < 1 or not 0 < self.ada_kimg < math.inf:

@@ -11,7 +11,7 @@ import torch
 from tilegen.atomic import write_atomically
 from tilegen.config import from_dict, to_dict
 from tilegen.errors import TrainingError
-from tilegen.model.checkpoint import RUN_CHECKPOINT
+from tilegen.model.checkpoint import RUN_CHECKPOINT, load_generator
 from tilegen.training.config import TrainConfig
 from tilegen.training.shards import load_shards, save_shards
 from tilegen.training.state import TrainState
@@ -71,6 +71,28 @@ def continue_run(old: Path, new: Path, config: TrainConfig) -> None:
         if getattr(before, field.name) != getattr(config, field.name)
     }
     state.history += ({"until_num_images": state.num_images} | changed,)
+    _describe(new, config)
+    state.save(new / STATE)
+
+
+def begin_from_model(model: Path, new: Path, config: TrainConfig) -> None:
+    """Begin a run in `new` with the generator of the checkpoint `model`, and discriminators that know nothing yet.
+
+    Does nothing if there is a run in `new` already.
+
+    Raises:
+        CheckpointError: `model` cannot be used. TrainingError: its network is not that of `config`; `new` holds another
+            run, or files of no run.
+    """
+    if (new / STATE).exists():
+        return
+    generator, card = load_generator(model)
+    if generator.config != config.generator:
+        raise TrainingError(f"{model} has another network than this run. Give its preset, bands and prior.")
+    state = TrainState.new(config)
+    for network in (state.generator, state.average):
+        network.load_state_dict(generator.state_dict())
+    state.history += ({"generator_of": card.digest, "after_num_images": card.num_images},)
     _describe(new, config)
     state.save(new / STATE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 
+@runtime_checkable
 class Game(Protocol):
     """What both networks play for, given logits of real and fake crops in pairs."""
 

@@ -23,7 +23,8 @@ from tilegen.data.dataset import PackedDataset
 from tilegen.errors import InputError, TrainingError
 from tilegen.model.config import GENERATOR_PRESETS, preset_discriminator
 from tilegen.training.config import SamplingConfig, TrainConfig
-from tilegen.training.folder import continue_run, load_config, open_run
+from tilegen.training.critic import Eyes
+from tilegen.training.folder import begin_from_model, continue_run, load_config, open_run
 from tilegen.training.loop import Schedule, follow, train
 from tilegen.training.parallel import join, leave
 from tilegen.training.snapshot import Score, resolution_m
@@ -100,12 +101,14 @@ def run_training(  # noqa: PLR0913  the parts of one run
     *,
     start: Path | None = None,
     device: str = "cpu",
+    critic: Path | None = None,
     score: Score | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Train in `folder` on the packed dataset `data`, resuming what lies there; see `loop.train`.
 
-    A new run goes on from the run in `start`, if there is one. Nobody else can train in `folder` meanwhile.
+    A new run goes on from `start`, if there is one: a run, or a checkpoint, whose generator meets discriminators that
+    know nothing yet. Nobody else can train in `folder` meanwhile. `critic` are the weights a critic sees through.
 
     Several processes with one thread each are faster on CPU cores than one process with several threads. On "cuda",
     process number i takes GPU number i.
@@ -122,16 +125,18 @@ def run_training(  # noqa: PLR0913  the parts of one run
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if start is not None:
-            continue_run(start, folder, config)
+            begin = begin_from_model if start.is_file() else continue_run
+            begin(start, folder, config)
         # Before the others start: only this process writes the config of a new run.
         state = _opened(0, config, folder, device)
         dataset = PackedDataset.open(data, split="train")
-        with _group(config, data, folder, device):
-            train(Trainer(state, dataset), dataset, folder, schedule, score=score, report=report)
+        eyes = _eyes(config, critic, state.device)
+        with _group(config, data, folder, device, critic):
+            train(Trainer(state, dataset, eyes=eyes), dataset, folder, schedule, score=score, report=report)
 
 
 @contextmanager
-def _group(config: TrainConfig, data: Path, folder: Path, device: str) -> Iterator[None]:
+def _group(config: TrainConfig, data: Path, folder: Path, device: str, critic: Path | None) -> Iterator[None]:
     """The other processes, which take part in every step of this one; each has one thread.
 
     Raises:
@@ -143,7 +148,9 @@ def _group(config: TrainConfig, data: Path, folder: Path, device: str) -> Iterat
         rendezvous, ready = str(Path(shared) / "rendezvous"), context.Semaphore(0)
         followers = [
             context.Process(
-                target=_follow, args=(rank, to_dict(config), data, folder, rendezvous, device, ready), daemon=True
+                target=_follow,
+                args=(rank, to_dict(config), data, folder, rendezvous, device, critic, ready),
+                daemon=True,
             )
             for rank in range(1, config.num_processes)
         ]
@@ -189,13 +196,14 @@ def _opened(rank: int, config: TrainConfig, folder: Path, device: str) -> TrainS
     return open_run(folder, config, place)
 
 
-def _follow(
+def _follow(  # noqa: PLR0913, PLR0917  the parts of one run
     rank: int,
     config: dict[str, Any],
     data: Path,
     folder: Path,
     rendezvous: str,
     device: str,
+    critic: Path | None,
     ready: Semaphore,
 ) -> None:
     """A process that takes its share of each batch and leaves decisions, and sentences, to process 0."""
@@ -205,11 +213,22 @@ def _follow(
     run = from_dict(TrainConfig, config)
     state = _opened(rank, run, folder, device)
     dataset = PackedDataset.open(data, split="train")
+    eyes = _eyes(run, critic, state.device)
     ready.release()
     join(rank, run.num_processes, rendezvous, state.device)
     with suppress(TrainingError):  # all processes see it in the same step
-        follow(Trainer(state, dataset, rank))
+        follow(Trainer(state, dataset, rank, eyes))
     leave()
+
+
+def _eyes(config: TrainConfig, path: Path | None, device: torch.device) -> Eyes | None:
+    """The network that the critic sees through; None without a critic."""
+    if not config.critic_weight:
+        return None
+    if path is None:
+        raise InputError("This run has a critic: give --features with the weights that it sees through.")
+    dtype = torch.bfloat16 if config.bfloat16 else torch.float32
+    return Eyes.open(path, config.critic_digest, config.generator.band_names, device, dtype)
 
 
 def _places(device: str) -> int:

@@ -21,6 +21,7 @@ from tilegen.errors import InputError, TrainingError
 from tilegen.model.discriminator import Discriminator
 from tilegen.model.generator import Generator
 from tilegen.training.config import TrainConfig
+from tilegen.training.critic import CriticHeads
 
 _METADATA_KEY = "tilegen_train_state"
 
@@ -66,6 +67,8 @@ class TrainState(Counters):
     average: Generator  # moving average of the generator: the network that is shipped
     adam_g: torch.optim.Adam
     adam_d: torch.optim.Adam
+    critic: CriticHeads | None = None  # what learns of it; None without
+    adam_critic: torch.optim.Adam | None = None
 
     @classmethod
     def new(cls, config: TrainConfig, device: torch.device = _CPU) -> TrainState:
@@ -73,9 +76,12 @@ class TrainState(Counters):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             generator, discriminator = Generator(config.generator), Discriminator(config.discriminator)
+            critic = CriticHeads() if config.critic_weight else None
         # As the activations are, and so the gradients: DDP reduces them without a copy.
         generator = generator.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         discriminator = discriminator.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if critic is not None:
+            critic = critic.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(
             config=config,
             generator=generator,
@@ -83,6 +89,8 @@ class TrainState(Counters):
             average=copy.deepcopy(generator).eval().requires_grad_(False),
             adam_g=_adam(generator, config.lr, config.path_length_interval if config.path_length_weight else None),
             adam_d=_adam(discriminator, config.lr, config.r1_interval),
+            critic=critic,
+            adam_critic=None if critic is None else _adam(critic, config.lr, None),
         )
 
     @property
@@ -119,7 +127,8 @@ class TrainState(Counters):
         try:
             metadata, tensors = _unaltered(path)
             state = cls.new(config or from_dict(TrainConfig, metadata["config"]), device)
-            state._restore(tensors)
+            # A run that goes on may be the first that has a critic, or one that looks through another network.
+            state._restore(tensors, with_critic=_same_critic(state.config, metadata["config"]))
             state.set_counters(metadata)
         except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise TrainingError(
@@ -142,25 +151,34 @@ class TrainState(Counters):
             setattr(self, field.name, getattr(counters, field.name))
 
     def _parts(self) -> dict[str, dict[str, Tensor]]:
-        return {
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "average": self.average.state_dict(),
-            "adam_g": _flat(self.adam_g.state_dict()["state"]),
-            "adam_d": _flat(self.adam_d.state_dict()["state"]),
-        }
+        networks = {name: network.state_dict() for name, network in self._networks().items()}
+        return networks | {name: _flat(adam.state_dict()["state"]) for name, adam in self._optimisers().items()}
 
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
+    def _networks(self) -> dict[str, nn.Module]:
+        networks = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
+        return networks if self.critic is None else networks | {"critic": self.critic}
+
+    def _optimisers(self) -> dict[str, torch.optim.Adam]:
+        optimisers = {"adam_g": self.adam_g, "adam_d": self.adam_d}
+        return optimisers if self.adam_critic is None else optimisers | {"adam_critic": self.adam_critic}
+
+    def _restore(self, tensors: dict[str, Tensor], *, with_critic: bool) -> None:
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             part, _, key = name.partition(".")
             parts.setdefault(part, {})[key] = tensor
-        for network in ("generator", "discriminator", "average"):
-            getattr(self, network).load_state_dict(parts[network])
-        for optimiser in (self.adam_g, self.adam_d):
-            values = parts.get("adam_g" if optimiser is self.adam_g else "adam_d", {})
-            groups = optimiser.state_dict()["param_groups"]
-            optimiser.load_state_dict({"state": _nested(values), "param_groups": groups})
+        for name, network in self._networks().items():
+            if name != "critic" or with_critic:
+                network.load_state_dict(parts[name])
+        for name, optimiser in self._optimisers().items():
+            if name != "adam_critic" or with_critic:
+                groups = optimiser.state_dict()["param_groups"]
+                optimiser.load_state_dict({"state": _nested(parts.get(name, {})), "param_groups": groups})
+
+
+def _same_critic(config: TrainConfig, before: dict[str, Any]) -> bool:
+    """Whether a state written under the config `before` holds what the critic of `config` has learned."""
+    return bool(before.get("critic_weight")) and before["critic_digest"] == config.critic_digest
 
 
 def _adam(network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:

@@ -14,6 +14,7 @@ from tilegen.model.ema import ema_beta, ema_update
 from tilegen.training.ada import next_probability
 from tilegen.training.augment import Augmentations, augmented
 from tilegen.training.batch import Batch, sample_batch
+from tilegen.training.critic import Critic, Eyes
 from tilegen.training.lattice import lattice_penalty
 from tilegen.training.loss import GAMES, gradient_penalty, path_lengths
 from tilegen.training.painter import Painter
@@ -36,15 +37,22 @@ class Trainer:
         state: what learns.
         dataset: what it learns from.
         rank: number of this process.
+        eyes: the network that the critic sees through, if the config has a critic.
     """
 
-    def __init__(self, state: TrainState, dataset: PackedDataset, rank: int = 0) -> None:
+    def __init__(self, state: TrainState, dataset: PackedDataset, rank: int = 0, eyes: Eyes | None = None) -> None:
         self.state = state
         self._dataset = dataset
         self._rank = rank
         self._game = GAMES[state.config.loss]
         self._painter = distributed(Painter(state.generator))
         self._discriminator = distributed(state.discriminator)
+        self._critic = None
+        if state.config.critic_weight:
+            assert eyes is not None
+            assert state.critic is not None
+            assert state.adam_critic is not None
+            self._critic = Critic(eyes, state.critic, state.adam_critic, self._game)
         self._dtype = torch.bfloat16 if state.config.bfloat16 else torch.float32
 
     def step(self) -> dict[str, float]:
@@ -114,9 +122,13 @@ class Trainer:
         state, config = self.state, self.state.config
         state.discriminator.requires_grad_(False)
         state.adam_g.zero_grad(set_to_none=True)
-        fake_logits = state.discriminator(augmented(fake, batch.on_fake_again), self._dtype)
+        crops = augmented(fake, batch.on_fake_again)
+        fake_logits = state.discriminator(crops, self._dtype)
         loss = self._game.generator_loss(self._logits_to_beat(batch, fake_logits), fake_logits)
         scalars = {"loss_g": loss}
+        if self._critic is not None:
+            scalars |= self._critic.step(augmented(batch.real, batch.on_real), crops)
+            loss = loss + config.critic_weight * scalars["critic_loss_g"]
         if config.lattice_weight:
             scalars["lattice"], surrogate = lattice_penalty(fake, config.generator.cell_px, sum_over_processes)
             loss = loss + config.lattice_weight * surrogate
