@@ -92,6 +92,8 @@ PARTS = {
     "tilegen.tiling.sinks.zarr": Part(below=RENDERING, top=ARRAYS),
     "tilegen.tiling.sinks.zarr_layout": Part(below=RENDERING, top=ARRAYS | names("zarr")),
     "tilegen.tiling.sinks.zarr_attributes": Part(below=RENDERING, top=ARRAYS | names("affine pyproj")),
+    # 1 a trained network, for judges and for makers
+    "tilegen.squeezenet": Part(below=WORDS, top=TENSORS | names("safetensors")),
     "tilegen.tiling.lossy": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
     # 2 catalogues: what stands in files beside products
     "tilegen.catalog": Part(below=CATALOGUES, top=names("pyproj pystac")),
