@@ -39,7 +39,7 @@ def test_xarray_knows_the_engine_by_its_entry_point(file: Path) -> None:
     """Of the installed package; a checkout that was installed before it had one is to be installed again."""
     found = {entry.value for entry in entry_points(group="xarray.backends", name="tilegen")}
     assert found == {"tilegen.xarray_engine:TilegenEngine"}, "install again: pip install --no-deps -e ."
-    with xr.open_dataset(file, engine="tilegen", device="cpu") as dataset:
+    with xr.open_dataset(file, engine="tilegen", device="cpu", mask_and_scale=False) as dataset:
         assert dataset.image.shape == (3, 600, 700)
     with xr.open_dataset(file) as dataset:  # by what the file says
         assert dataset.sizes == {"band": 3, "y": 600, "x": 700}

@@ -23,7 +23,15 @@ class TilegenEngine(BackendEntrypoint):
     """Opens a window of an endless world, lazily: an index renders the tiles that it meets, and no others."""
 
     description = "Windows of endless worlds of tilegen, described by a JSON file"
-    open_dataset_parameters = ("filename_or_obj", "drop_variables", "window", "bounds", "res", "device")
+    open_dataset_parameters = (
+        "filename_or_obj",
+        "drop_variables",
+        "window",
+        "bounds",
+        "res",
+        "device",
+        "mask_and_scale",
+    )
 
     def open_dataset(
         self,
@@ -34,6 +42,7 @@ class TilegenEngine(BackendEntrypoint):
         bounds: Bounds | None = None,
         res: float | None = None,
         device: str = "auto",
+        mask_and_scale: bool | None = None,
     ) -> xr.Dataset:
         """The variable `image` (band, y, x) of a window. With `chunks=` of xarray it is on Dask.
 
@@ -44,6 +53,7 @@ class TilegenEngine(BackendEntrypoint):
             bounds: (xmin, ymin, xmax, ymax) in the CRS of the world.
             res: the world's own, or that times 2, 4, 8 …
             device: that draws it.
+            mask_and_scale: of no effect: pixels are given as they are painted, with 0 for nodata.
 
         Raises:
             InputError: the file describes no world, or no window of it was given.

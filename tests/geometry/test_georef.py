@@ -120,7 +120,7 @@ def test_pixels_that_bounds_cut_are_inside() -> None:
     [
         ((1, 0, 0, 1), "wrong way round"),
         ((0, 1, 1, 1), "wrong way round"),
-        ((0, 0, 1), "wrong way round"),
+        ((0, 0, 1), "are no bounds"),
         ((0, 0, math.nan, 1), "wrong way round"),
         ((0, 0, math.inf, 1), "wrong way round"),
         ((0, 0, 1e30, 1), "not a coordinate on a grid"),

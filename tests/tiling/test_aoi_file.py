@@ -1,5 +1,7 @@
 """AOIs from real files: GeoJSON, GeoPackage and Shapefile, in any CRS, whatever state they are in."""
 
+import json
+
 import numpy as np
 import pyogrio
 import pytest
@@ -80,6 +82,14 @@ def test_long_edges_are_bent_as_the_map_bends_them(save):
     assert shapely.distance(edges, shapely.points(points)).max() < 0.1 * UTM33.res
     chord = shapely.linestrings(points[[0, -1]])
     assert shapely.distance(chord, shapely.points(points)).max() > 100 * UTM33.res
+
+
+def test_heights_are_left_out(save, tmp_path):
+    """GDAL gives a GeoJSON with heights a CRS of three axes."""
+    rings = [[[x, y, 34.5] for x, y in ring.coords] for ring in (BERLIN.exterior, *BERLIN.interiors)]
+    (tmp_path / "high.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": rings}))
+    high, flat = (read_aoi(name).on(UTM33) for name in (str(tmp_path / "high.geojson"), save("flat.geojson", BERLIN)))
+    np.testing.assert_array_equal(high.mask(flat.covering()), flat.mask(flat.covering()))
 
 
 def test_polygons_that_are_not_valid_are_repaired(save):

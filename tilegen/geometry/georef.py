@@ -134,7 +134,10 @@ class GeoReference:
         Raises:
             InputError: the bounds are not finite, not in this order, or lie beyond the grid or the globe.
         """
-        xmin, ymin, xmax, ymax = map(float, bounds) if len(bounds) == 4 else [math.nan] * 4
+        try:
+            xmin, ymin, xmax, ymax = map(float, bounds)
+        except (TypeError, ValueError):
+            raise InputError(f"{bounds!r} are no bounds. Give four numbers: west, south, east, north.") from None
         if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))) or xmin >= xmax or ymin >= ymax:
             given = ",".join(f"{side:.10g}" for side in bounds)
             raise InputError(f"The bounds {given} are empty or the wrong way round. Give west,south,east,north.")

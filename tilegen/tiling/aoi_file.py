@@ -124,12 +124,13 @@ def read_aoi(name: str) -> DrawnAoi:
         if layer is not None and layer not in layers:
             raise InputError(f"--aoi {path} has no layer {layer!r}. It has: {', '.join(layers)}.")
         meta, _, wkb, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True)
-    if wkb is None or not any(wkb):
+        shapes = shapely.from_wkb([shape for shape in wkb if shape] if wkb is not None else [], on_invalid="ignore")
+    if not len(shapes):
         raise InputError(f"--aoi {name} is empty. Give a file with at least one polygon.")
     if not meta["crs"]:
         raise InputError(f"--aoi {name} has no CRS. Give it one, for example with ogr2ogr -a_srs EPSG:4326.")
-    shapes = shapely.from_wkb([shape for shape in wkb if shape], on_invalid="ignore")
-    return _drawn(name, shapes, CRS.from_user_input(meta["crs"]))
+    # Of vertices with heights, heights and their axis are left out.
+    return _drawn(name, shapes, CRS.from_user_input(meta["crs"]).to_2d())
 
 
 @contextmanager

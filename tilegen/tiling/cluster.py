@@ -31,7 +31,7 @@ _LONGEST_CONNECT_S = 15.0
 _LONGEST_QUOTE = 200
 _NOBODY_HINT = "Start one with `dask scheduler`, or leave --scheduler out to use this machine."
 _TLS_HINT = "Is one there, and do Dask's settings name its authority and a certificate it trusts? See docs/clusters.md."
-_LOG_LEVEL = logging.CRITICAL  # what a user must know is raised; the rest are Dask's own affairs, with tracebacks
+_LOG_LEVEL = logging.CRITICAL + 1  # what a user must know is raised; the rest are Dask's own affairs, with tracebacks
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 WORKER_ENVIRONMENT = {
