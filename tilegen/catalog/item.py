@@ -18,6 +18,7 @@ from tilegen.atomic import write_atomically
 from tilegen.catalog.facts import Band, Facts, checksum, read_facts
 from tilegen.catalog.place import footprint
 from tilegen.errors import InputError, OutputError
+from tilegen.tiling.verify import plain
 
 SUFFIX = ".stac.json"
 
@@ -127,7 +128,7 @@ def _made() -> datetime:
 
 
 def _properties(facts: Facts) -> dict[str, Any]:
-    said = {name: _plain(facts.said[name]) for name in _NAMES if name in facts.said}
+    said = {name: plain(facts.said[name]) for name in _NAMES if name in facts.said}
     software = str(said.get("software", "tilegen ")).partition(" ")
     authority = CRS.from_user_input(facts.crs).to_authority(min_confidence=100)
     licence = str(facts.said.get("licence") or "")
@@ -199,11 +200,3 @@ def _read(path: str) -> bytes | None:
 
     address = Address.parse(path.removesuffix(SUFFIX))
     return opened_bucket(address.bucket).read(address.key + SUFFIX)
-
-
-def _plain(value: Any) -> Any:
-    """A GeoTIFF has text, and JSON where it was none."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
