@@ -149,7 +149,7 @@ PARTS = {
     ),
     # beside: fakes and strategies for tests, and the default weights
     "tilegen.testing": Part(
-        below=MAKERS | SERVING, top=TENSORS | names("hypothesis pytest rasterio safetensors shapely")
+        below=MAKERS | SERVING, top=TENSORS | names("distributed hypothesis pytest rasterio safetensors shapely")
     ),
     "tilegen.weights": Part(),
 }

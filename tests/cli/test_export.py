@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
-from tilegen.testing.sinks import address_product, write_product
+from tilegen.testing.sinks import address_product, contents, write_product
 from tilegen.tiling.sinks import open_sink
 from tilegen.tiling.stored import open_stored
 
@@ -44,18 +43,13 @@ def product(folder):
     return made
 
 
-def content(path: Path) -> dict[str, bytes]:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
-
-
 @pytest.mark.parametrize(("name", "wanted"), [("a.zarr", "b.tif"), ("a.tif", "b.zarr")])
 def test_an_export_has_the_bytes_of_a_run_in_the_other_format(run, model, generated, folder, name, wanted):
     path, expected = generated(name), generated(f"run-{wanted}")
     result = run("export", name, wanted, "--shard", 512, "--workers", 1, "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{wanted}: 600x500 pixels of {name}\n"
-    assert content(folder / wanted) == content(expected)
+    assert contents(folder / wanted) == contents(expected)
     assert sorted(entry.name for entry in folder.iterdir()) == sorted([path.name, expected.name, wanted])
     verified = run("verify", wanted, "--model", model, "--tiles", 1)
     assert verified.exit_code == 0
@@ -99,9 +93,9 @@ def test_nothing_is_overwritten_unless_asked(run, refused, product, folder):
     for same in ("a.tif", "./a.tif", folder / "a.tif"):
         assert refused("export", "a.tif", same, "--overwrite").endswith("is what would be read. Give OUT another name.")
     assert run("export", "a.tif", "c.zarr", "-q").exit_code == 0
-    before = content(folder / "c.zarr")
+    before = contents(folder / "c.zarr")
     assert run("export", "a.tif", "c.zarr", "-q", "--overwrite").exit_code == 0
-    assert content(folder / "c.zarr") == before
+    assert contents(folder / "c.zarr") == before
 
 
 def test_what_is_no_product_is_refused(refused, product, folder):

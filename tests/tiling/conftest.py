@@ -1,13 +1,10 @@
 """Clusters that tests share, and processes that they may kill."""
 
-import contextlib
-
 import pytest
 
 from tilegen.testing.faults import Controls
 from tilegen.testing.processes import Processes
 from tilegen.tiling.cluster import cluster
-from tilegen.tiling.schedule import run_shards
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +27,3 @@ def processes(tmp_path):
     processes = Processes(folder=folder)
     yield processes
     processes.stop()
-
-
-@pytest.fixture(name="run_on")
-def run_on_fixture():
-    """Runs on a cluster that is there already, and stays."""
-
-    def run_on(client, source, sink, **options):
-        run_shards(contextlib.nullcontext(client), source, sink, **options)
-
-    return run_on

@@ -13,12 +13,12 @@ import pytest
 from distributed import Client
 
 from tilegen.errors import OutputError, ScheduleError
-from tilegen.testing.client import client_product
+from tilegen.testing.client import client_product, run_on
 from tilegen.testing.faults import ControlledSource
 from tilegen.testing.flaky import FlakySink
 from tilegen.testing.generators import CoordinateSource
-from tilegen.testing.processes import Wire, contents, wait_until
-from tilegen.testing.sinks import address_product, write_product
+from tilegen.testing.processes import Wire, wait_until
+from tilegen.testing.sinks import address_product, contents, write_product
 from tilegen.tiling.cluster import cluster
 from tilegen.tiling.flight import Patience
 from tilegen.tiling.schedule import run_shards
@@ -102,7 +102,7 @@ class Killer:
     [(".tif", 3), *(pytest.param(suffix, 20, marks=pytest.mark.slow) for suffix in (".tif", ".zarr"))],
 )
 def test_a_killed_worker_costs_at_most_the_shard_it_was_at(
-    two_workers, source, controls, undisturbed, run_on, tmp_path, suffix, num_kills
+    two_workers, source, controls, undisturbed, tmp_path, suffix, num_kills
 ):
     """SIGKILL at random moments, most of them in the middle of a write."""
     product = make_product(60 * num_kills, 400)
@@ -125,7 +125,7 @@ def test_a_killed_worker_costs_at_most_the_shard_it_was_at(
 
 
 @pytest.mark.parametrize("suffix", ZARR_AS_WELL)
-def test_a_worker_that_hangs_is_overtaken(two_workers, source, controls, undisturbed, run_on, tmp_path, suffix):
+def test_a_worker_that_hangs_is_overtaken(two_workers, source, controls, undisturbed, tmp_path, suffix):
     """Stopped in the middle of a tile; its shard, and the one that waits behind it, go to the other worker."""
     product, path = make_product(), tmp_path / f"a{suffix}"
     seen = []
@@ -156,7 +156,7 @@ def test_a_cluster_with_a_stopped_worker_can_be_left():
     assert not psutil.pid_exists(pid)
 
 
-def test_a_shard_that_nobody_finishes_ends_the_run(two_workers, source, controls, run_on, tmp_path):
+def test_a_shard_that_nobody_finishes_ends_the_run(two_workers, source, controls, tmp_path):
     controls.hold()
     with pytest.raises(ScheduleError) as refusal:
         run_on(two_workers, source, open_sink(tmp_path / "a.tif", make_product(64, 64)), patience=Patience(shard_s=0.2))
@@ -289,7 +289,7 @@ def test_a_wire_that_breaks_for_a_moment_does_not_end_the_run(processes, source,
 
 
 @pytest.mark.parametrize("suffix", ZARR_AS_WELL)
-def test_a_store_that_fails_one_write_in_fifty_is_written_to_again(two_workers, undisturbed, run_on, tmp_path, suffix):
+def test_a_store_that_fails_one_write_in_fifty_is_written_to_again(two_workers, undisturbed, tmp_path, suffix):
     product, path = address_product(200, 800), tmp_path / f"a{suffix}"
     (tmp_path / "attempts").mkdir()
     sink = open_sink(path, product)
@@ -310,7 +310,7 @@ def test_a_store_that_fails_one_write_in_fifty_is_written_to_again(two_workers, 
         (errno.EROFS, "Cannot write /store: Read-only file system."),
     ],
 )
-def test_a_store_that_will_go_on_refusing_is_asked_once(two_workers, run_on, tmp_path, number, said):
+def test_a_store_that_will_go_on_refusing_is_asked_once(two_workers, tmp_path, number, said):
     (tmp_path / "attempts").mkdir()
     sink = open_sink(tmp_path / "a.tif", address_product(64, 64))
     flaky = FlakySink(sink=sink, folder=str(tmp_path / "attempts"), number=number, times=99)
@@ -321,7 +321,7 @@ def test_a_store_that_will_go_on_refusing_is_asked_once(two_workers, run_on, tmp
 
 
 @pytest.mark.slow
-def test_a_store_that_never_comes_back_is_one_sentence(two_workers, run_on, tmp_path):
+def test_a_store_that_never_comes_back_is_one_sentence(two_workers, tmp_path):
     """Asked again with longer and longer pauses, by one worker and another."""
     (tmp_path / "attempts").mkdir()
     sink = open_sink(tmp_path / "a.tif", address_product(64, 64))
@@ -332,7 +332,7 @@ def test_a_store_that_never_comes_back_is_one_sentence(two_workers, run_on, tmp_
     assert flaky.attempts((0, 0)) == 12
 
 
-def test_a_full_disk_is_told_at_once(two_workers, source, controls, disk_of, run_on):
+def test_a_full_disk_is_told_at_once(two_workers, source, controls, disk_of):
     """A real one. Nobody tries the shard again, as nobody could."""
     disk = disk_of("700k")
     with pytest.raises(
@@ -390,7 +390,7 @@ def test_a_clock_that_is_set_back_is_one_sentence_and_a_run_to_resume(
 
 
 @pytest.mark.parametrize("suffix", ZARR_AS_WELL)
-def test_two_runs_do_not_write_one_product(processes, controls, two_workers, run_on, undisturbed, tmp_path, suffix):
+def test_two_runs_do_not_write_one_product(processes, controls, two_workers, undisturbed, tmp_path, suffix):
     """The second is refused as long as the first one lives, and goes on with its work when it has been killed."""
     path, product = tmp_path / f"a{suffix}", client_product()
     controls.hold()

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,10 +25,12 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
 from tilegen.model.config import GENERATOR_PRESETS
 from tilegen.testing.checkpoints import save_random_checkpoint
+from tilegen.testing.client import run_on
 from tilegen.testing.disks import fill
-from tilegen.testing.faults import ControlledSource, Controls
+from tilegen.testing.faults import ControlledSource
 from tilegen.testing.generators import CoordinateSource
-from tilegen.testing.sinks import address_pixels, write_product
+from tilegen.testing.processes import wait_until
+from tilegen.testing.sinks import address_pixels, contents, write_product
 from tilegen.tiling.cluster import cluster
 from tilegen.tiling.plan import plan_render
 from tilegen.tiling.product import Product
@@ -54,27 +55,10 @@ def make_product(extent: Window = EXTENT, *, chunk_px: int = 16, shard_px: int =
 
 
 @pytest.fixture(scope="module")
-def two_workers():
-    with cluster(None, 2) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def one_worker():
     """A cluster that gives a task up when it has cost one worker, instead of four."""
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), cluster(None, 1) as client:
         yield client
-
-
-@pytest.fixture
-def controls(tmp_path):
-    folder = tmp_path / "controls"
-    folder.mkdir()
-    return Controls(folder=str(folder))
-
-
-def run_on(client, source, sink, **options):
-    run_shards(contextlib.nullcontext(client), source, sink, **options)
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -82,18 +66,6 @@ def read_pixels(path: Path) -> np.ndarray:
         return np.asarray(zarr.open_group(path, mode="r")["image"][...])
     with rasterio.open(path) as tiff:
         return tiff.read()
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
-
-
-def wait_until(is_so, *, seconds: float = 60.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def reference(folder: Path, name: str, product: Product) -> Path:

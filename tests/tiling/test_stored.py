@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
-from tilegen.testing.sinks import CHUNK_PX, SHARD_PX, address_pixels, write_product
+from tilegen.testing.sinks import CHUNK_PX, SHARD_PX, address_pixels, contents, write_product
 from tilegen.tiling.aoi import Aoi
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import RendererSource, TileRenderer, render_window
@@ -76,11 +76,6 @@ def exported(path: Path, target: Path, **layout: int) -> Path:
     return target
 
 
-def content(path: Path) -> dict[str, bytes]:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
-
-
 sides = st.one_of(st.sampled_from([1, 15, 16, 17, 63, 64, 65, 129]), st.integers(1, 140))
 starts = st.one_of(st.integers(-200, 200), st.sampled_from([-(2**40), 2**40 - 1]))
 
@@ -99,7 +94,7 @@ def test_any_product_becomes_what_a_run_would_have_written(
         path, expected = written(Path(name), kind, product), written(folder, wanted, product)
         # A GeoTIFF does not say what its shards were.
         found = exported(path, Path(name) / f"second.{wanted}", shard_px=SHARD_PX)
-        assert content(found) == content(expected)
+        assert contents(found) == contents(expected)
 
 
 @pytest.mark.parametrize("kind", ["tif", "zarr"])
@@ -124,7 +119,7 @@ def test_holes_stay_holes(tmp_path: Path, kind: str, wanted: str) -> None:
     (tmp_path / "again").mkdir()
     expected = written(tmp_path / "again", wanted, product, pixels)
     found = exported(written(tmp_path, kind, product, pixels), tmp_path / f"second.{wanted}", shard_px=SHARD_PX)
-    assert content(found) == content(expected)
+    assert contents(found) == contents(expected)
 
 
 @pytest.mark.parametrize(("kind", "wanted"), FORMATS)
@@ -134,7 +129,7 @@ def test_another_layout_is_that_of_a_run(tmp_path: Path, kind: str, wanted: str,
     (tmp_path / "again").mkdir()
     expected = written(tmp_path / "again", wanted, product_of(extent, **layout))
     path = written(tmp_path, kind, product_of(extent))
-    assert content(exported(path, tmp_path / f"second.{wanted}", **layout)) == content(expected)
+    assert contents(exported(path, tmp_path / f"second.{wanted}", **layout)) == contents(expected)
 
 
 @pytest.mark.parametrize("crs", ["epsg:4326", "OGC:CRS84", "urn:ogc:def:crs:EPSG::32611", "ESRI:54009", CUSTOM_CRS])
@@ -143,8 +138,8 @@ def test_a_crs_comes_back_however_it_was_spelled(tmp_path: Path, crs: str) -> No
     product = product_of(Window.from_size(20, 30), georef=GeoReference(crs=crs, res=0.001))
     (tmp_path / "again").mkdir()
     from_zarr, from_tiff = written(tmp_path, "zarr", product), written(tmp_path / "again", "tif", product)
-    assert content(exported(from_zarr, tmp_path / "a.tif")) == content(from_tiff)
-    assert content(exported(from_zarr, tmp_path / "a.zarr")) == content(from_zarr)
+    assert contents(exported(from_zarr, tmp_path / "a.tif")) == contents(from_tiff)
+    assert contents(exported(from_zarr, tmp_path / "a.zarr")) == contents(from_zarr)
     found, _ = open_stored(from_tiff)
     with rasterio.open(from_tiff) as tiff:
         assert rasterio.crs.CRS.from_wkt(found.georef.wkt) == tiff.crs
@@ -170,7 +165,7 @@ def test_an_aoi_and_the_grid_of_another_file_come_along(tmp_path: Path, kind: st
     path = written(tmp_path, kind, product, pixels)
     assert open_stored(path, shard_px=SHARD_PX)[0] == product
     assert product.num_shards < product.shards.indices(product.extent).height ** 2  # corners are not drawn
-    assert content(exported(path, tmp_path / f"second.{wanted}", shard_px=SHARD_PX)) == content(expected)
+    assert contents(exported(path, tmp_path / f"second.{wanted}", shard_px=SHARD_PX)) == contents(expected)
 
 
 @pytest.mark.parametrize(("kind", "wanted"), FORMATS)
@@ -184,7 +179,7 @@ def test_sixteen_bits_and_what_they_mean_come_along(
     (tmp_path / "again").mkdir()
     expected = written(tmp_path / "again", wanted, product, pixels)
     found = exported(written(tmp_path, kind, product, pixels), tmp_path / f"second.{wanted}", shard_px=SHARD_PX)
-    assert content(found) == content(expected)
+    assert contents(found) == contents(expected)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +192,7 @@ def test_however_it_was_stored(tmp_path: Path, kind: str, encoding: dict[str, An
     write_product(open_sink(path, product, encoding))
     (tmp_path / "again").mkdir()
     expected = written(tmp_path / "again", "tif", product)
-    assert content(exported(path, tmp_path / "second.tif", shard_px=SHARD_PX)) == content(expected)
+    assert contents(exported(path, tmp_path / "second.tif", shard_px=SHARD_PX)) == contents(expected)
 
 
 # What is refused

@@ -13,7 +13,7 @@ import zarr
 from rasterio.errors import RasterioIOError
 
 from tilegen.errors import InputError
-from tilegen.tiling.finished import opened_file, opened_store, opened_tiff
+from tilegen.tiling.finished import is_store, opened_file, opened_store, opened_tiff, says_what_made_it
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 _READ_BYTES = 1 << 20
@@ -85,10 +85,10 @@ def read_facts(product: str | Path) -> Facts:
     """
     path = os.fspath(product)
     try:
-        facts = _zarr_facts(path) if path.rstrip("/").lower().endswith(".zarr") else _tiff_facts(path)
+        facts = _zarr_facts(path) if is_store(path) else _tiff_facts(path)
     except RasterioIOError:
         raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
-    if not {"synthetic", "seed", "model_digest"} <= facts.said.keys():
+    if not says_what_made_it(facts.said):
         raise InputError(f"{path} does not say what made it. Was it made by tilegen?")
     return facts
 

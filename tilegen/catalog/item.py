@@ -18,7 +18,7 @@ from tilegen.atomic import write_atomically
 from tilegen.catalog.facts import Band, Facts, checksum, read_facts
 from tilegen.catalog.place import footprint
 from tilegen.errors import InputError, OutputError
-from tilegen.tiling.verify import plain
+from tilegen.tiling.finished import plain
 
 SUFFIX = ".stac.json"
 

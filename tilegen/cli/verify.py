@@ -107,7 +107,7 @@ def _world_of(written: Written, model: str, device: str | None) -> World:
         InputError: the model is another one, or this tilegen draws other worlds.
     """
     from tilegen.errors import InputError
-    from tilegen.tiling.verify import plain
+    from tilegen.tiling.finished import plain
     from tilegen.world import open_world
 
     said = written.provenance

@@ -18,8 +18,8 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.server.grid import BLOCK_PX, MapGrid, zoom_of
+from tilegen.tiling.finished import plain
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
-from tilegen.tiling.verify import plain
 
 
 @dataclass(frozen=True, kw_only=True)

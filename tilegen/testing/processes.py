@@ -31,12 +31,6 @@ def wait_until(is_so: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def contents(path: Path) -> dict[str, bytes]:
-    """Every file of a product, by its path inside."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
-
-
 @dataclass(kw_only=True)
 class Processes:
     """Processes of a test, killed at its end.

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -168,14 +168,18 @@ class _Handler(BaseHTTPRequestHandler):
         elif verdict is not None:
             self._answer(verdict, {}, b"")
         else:
-            server = http.client.HTTPConnection(urlsplit(self.way.server).netloc, timeout=60)
+            self._relay(body)
+
+    def _relay(self, body: bytes) -> None:
+        address = urlsplit(self.way.server).netloc
+        # Closed whatever happens: whoever asked may hang up in mid-answer.
+        with closing(http.client.HTTPConnection(address, timeout=60)) as server:
             server.request(self.command, self.path, body, dict(self.headers.items()))
             answer = server.getresponse()
             kept = {"content-length", "transfer-encoding", "connection"}
             headers = {name: value for name, value in answer.getheaders() if name.lower() not in kept}
             size = {"Content-Length": answer.getheader("Content-Length", "0")} if self.command == "HEAD" else {}
             self._answer(answer.status, headers | size, answer.read())
-            server.close()
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

@@ -27,6 +27,12 @@ CHUNK_PX, SHARD_PX = 16, 64
 _BASE = 255
 
 
+def contents(product: Path) -> dict[str, bytes]:
+    """All files of a product, by their path below it."""
+    files = [product] if product.is_file() else [file for file in product.rglob("*") if file.is_file()]
+    return {str(file.relative_to(product)): file.read_bytes() for file in files}
+
+
 def address_pixels(window: Window) -> UInt8[np.ndarray, "3 rows cols"]:
     """Three bands that spell the absolute row and column of each pixel, in 1..255: a misplaced tile shows.
 

@@ -1,9 +1,10 @@
-"""Finished products, opened to be read, whether they are on a disk or in an object store."""
+"""Finished products, on a disk or in an object store: opened to be read, and what they say understood."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import rasterio
 from rasterio.session import DummySession
 from zarr.abc.store import Store
 
-from tilegen.errors import OutputError
+from tilegen.errors import InputError, OutputError
+from tilegen.geometry.window import Window
 from tilegen.tiling.sinks.remote.address import Address, is_url
 
 _NAME = "bucket/product.tif"  # for GDAL, which looks for neighbours of what it opens
@@ -82,6 +84,51 @@ def opened_store(product: Path | str) -> Iterator[Store | Path]:
     bucket.require(address)
     with bucket.zarr_store(address, read_only=True) as store:
         yield store
+
+
+def is_store(product: Path | str) -> bool:
+    """Whether it is a Zarr store rather than a GeoTIFF: a folder, or by its name where there are no folders."""
+    return os.fspath(product).rstrip("/").lower().endswith(".zarr") if is_url(product) else Path(product).is_dir()
+
+
+def says_what_made_it(said: Mapping[str, Any]) -> bool:
+    """Whether a product with these attributes or tags is one of tilegen's."""
+    return said.keys() >= {"synthetic", "seed", "model_digest"}
+
+
+def plain(value: Any) -> Any:
+    """A value of provenance, however it was stored: a GeoTIFF has text, and JSON where it was none."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def anchor_of(said: Mapping[str, Any]) -> tuple[float, float]:
+    """Where pixel (0, 0) of its world lies, by the provenance of a product."""
+    x, y = said.get("grid_anchor", (0.0, 0.0))
+    return float(x), float(y)
+
+
+def extent_of(
+    place: Path | str, shape: Sequence[int], transform: Sequence[float], anchor: tuple[float, float]
+) -> Window:
+    """Absolute pixels of a product, whose corner is at (col, -row) times the pixel size from the anchor.
+
+    Args:
+        place: of the product, for the error.
+        shape: (rows, cols).
+        transform: coefficients of its affine transform, row by row.
+        anchor: where pixel (0, 0) of its world lies.
+
+    Raises:
+        InputError: the corner is between pixels, or so far away that a float does not say which.
+    """
+    res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
+    corner = round((anchor[1] - top) / res), round((left - anchor[0]) / res)
+    if (anchor[0] + corner[1] * res, anchor[1] - corner[0] * res) != (left, top) or max(map(abs, corner)) >= 1 << 53:
+        raise InputError(f"{place} does not lie on the grid of a world. Was it moved?")
+    return Window.from_size(shape[0], shape[1], row0=corner[0], col0=corner[1])
 
 
 class _Closing:

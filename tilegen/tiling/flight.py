@@ -26,6 +26,11 @@ from tilegen.tiling.task import STORING_AT_ONCE, ShardReport, write_shard
 _TASKS_PER_THREAD = 2
 """One that is at work, and one that waits; where a GPU renders, more are at work."""
 
+_MOST_MORE_WAITING = 6
+_ROUND_TRIP_S = 0.03
+"""From the end of a task until the one that takes its place is at work, on a busy network. Shorter tasks are handed out
+further ahead, so that no thread waits for the mail."""
+
 _RETRIES = 2
 _LOOK_EVERY_S = 1.0
 _SHORTEST_LIMIT_S = 300.0
@@ -114,11 +119,18 @@ class Flight:
 
     def _has_more(self) -> bool:
         """Hand out what there is room for. Returns whether anything is left to wait for."""
-        room = max(self._tasks_per_thread * sum(self._threads.values()), 1) - len(self._tasks)
+        room = max(self._per_thread() * sum(self._threads.values()), 1) - len(self._tasks)
         for shard in islice(self._remaining, max(room, 0)):
             self._outstanding[shard] = _Attempts()
             self._hand_out(shard)
         return bool(self._outstanding)
+
+    def _per_thread(self) -> int:
+        """Tasks that are handed out for each thread."""
+        if not self._work_s:
+            return self._tasks_per_thread
+        trips = _ROUND_TRIP_S / max(statistics.median(self._work_s), 1e-3)
+        return self._tasks_per_thread + min(int(trips), _MOST_MORE_WAITING)
 
     def _hand_out(self, shard: tuple[int, int], *, rather_to: Iterable[str] = ()) -> None:
         # Keys are unique, as a scheduler has one result per key and other runs may write the same shard elsewhere.
@@ -163,8 +175,8 @@ class Flight:
         if future.status in {"cancelled", "lost"}:
             self._lost.append(shard)
             return None
-        error = future.exception()
-        if error is not None:
+        if future.status == "error":  # asking costs two turns of another thread, and most have none
+            error = future.exception()
             attempts.failures += 1
             _raise_for_good(error, shard, attempts.failures)
             self._hand_out(shard)

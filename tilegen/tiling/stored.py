@@ -14,8 +14,15 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
-from tilegen.geometry.window import Window
-from tilegen.tiling.finished import opened_store, opened_tiff
+from tilegen.tiling.finished import (
+    anchor_of,
+    extent_of,
+    is_store,
+    opened_store,
+    opened_tiff,
+    plain,
+    says_what_made_it,
+)
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog_metadata import creation_options
 from tilegen.tiling.sinks.encoding import COMPRESSIONS, DEFAULT_ZARR, CogEncoding
@@ -24,9 +31,8 @@ from tilegen.tiling.sinks.partial import partial_folder
 from tilegen.tiling.sinks.remote.address import is_url
 from tilegen.tiling.sinks.zarr_attributes import root_attributes, stored_levels
 from tilegen.tiling.stored_source import StoredSource
-from tilegen.tiling.verify import aoi_of, plain
+from tilegen.tiling.verify import aoi_of
 
-_MADE_BY_US = {"synthetic", "seed", "model_digest"}
 _SHARD_PX = 2048
 _FREE_TEXT = {"licence", "attribution"}
 """Provenance that people word: "2026" is not a number there."""
@@ -57,7 +63,7 @@ def open_stored(
     if not is_url(place) and not Path(place).exists():
         is_begun = partial_folder(Path(place)).exists()
         raise InputError(f"{place} {_UNFINISHED}" if is_begun else f"{place} does not exist.")
-    found, images = _zarr_product(text) if _is_zarr(text) else (_tiff_product(text), ())
+    found, images = _zarr_product(text) if is_store(text) else (_tiff_product(text), ())
     aoi = aoi_of(Path(text), found.provenance, aoi_name, found.georef)
     chunk_px = found.chunk_px if chunk_px is None else chunk_px
     if shard_px is None:
@@ -91,11 +97,11 @@ def _zarr_product(place: str) -> tuple[Product, tuple[str, ...]]:
         _require(group.metadata.consolidated_metadata is not None, f"{place} {_UNFINISHED}")
         _require_ours(place, said)
         transform = tuple(map(float, said["spatial:transform"]))
-        georef = _georef(said.get("proj:code"), str(about["spatial_ref"]), transform[0], _anchor(said))
+        georef = _georef(said.get("proj:code"), str(about["spatial_ref"]), transform[0], anchor_of(said))
         band_names = tuple(map(str, about["long_name"]))
         scales, offsets = _radiometry(about, len(band_names))
         product = Product(
-            extent=_extent(place, image.shape[1:], transform, georef.anchor),
+            extent=extent_of(place, image.shape[1:], transform, georef.anchor),
             georef=georef,
             band_names=band_names,
             dtype=str(image.dtype),
@@ -124,12 +130,12 @@ def _tiff_product(place: str) -> Product:
             said = {name: _meant(name, text) for name, text in tiff.tags().items() if name not in _NO_PROVENANCE}
             _require_ours(place, said)
             _require(_is_as_written(tiff, said), f"{place} {_CHANGED}")
-            _require(tiff.compression.name in _LOSSLESS, f"{place} {_LOSSY}")
+            _require(_is_lossless(tiff), f"{place} {_LOSSY}")
             chunk_px = int(tiff.block_shapes[0][0])
-            georef = GeoReference(crs=tiff.crs.to_string(), res=float(tiff.transform.a), anchor=_anchor(said))
+            georef = GeoReference(crs=tiff.crs.to_string(), res=float(tiff.transform.a), anchor=anchor_of(said))
             is_scaled = set(tiff.scales) != {1.0} or set(tiff.offsets) != {0.0}
             return Product(
-                extent=_extent(place, tiff.shape, tuple(tiff.transform), georef.anchor),
+                extent=extent_of(place, tiff.shape, tuple(tiff.transform), georef.anchor),
                 georef=georef,
                 dtype=tiff.dtypes[0],
                 scales=tuple(tiff.scales) if is_scaled else (),
@@ -151,9 +157,15 @@ def _is_as_written(tiff: Any, said: Mapping[str, Any]) -> bool:
     return is_cog and is_compressed and tiff.crs is not None and next(iter(said)) == "synthetic"
 
 
+def _is_lossless(tiff: Any) -> bool:
+    """Whether the pixels are those that were written. GDAL reads a tile of a WebP to see."""
+    is_reversible = tiff.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION_REVERSIBILITY") == "LOSSLESS"
+    return tiff.compression.name in _LOSSLESS or is_reversible
+
+
 def _require_ours(place: str, said: Mapping[str, Any]) -> None:
     _require(
-        said.keys() >= _MADE_BY_US,
+        says_what_made_it(said),
         f"{place} does not say what made it. Only products of tilegen are exported, as it wrote them.",
     )
 
@@ -163,29 +175,11 @@ def _require(holds: bool, otherwise: str) -> None:
         raise InputError(otherwise)
 
 
-def _anchor(said: Mapping[str, Any]) -> tuple[float, float]:
-    x, y = said.get("grid_anchor", (0.0, 0.0))
-    return float(x), float(y)
-
-
 def _radiometry(about: Mapping[str, Any], num_bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Scales and offsets of the bands as the attributes of an image say them; empty where they say nothing."""
     if "scale_factor" in about:
         return (float(about["scale_factor"]),) * num_bands, (float(about["add_offset"]),) * num_bands
     return tuple(map(float, about.get("scales", ()))), tuple(map(float, about.get("offsets", ())))
-
-
-def _extent(place: str, shape: tuple[int, ...], transform: Any, anchor: tuple[float, float]) -> Window:
-    """Absolute pixels of a product, whose corner is at (col, -row) times the pixel size from the anchor.
-
-    Raises:
-        InputError: the corner is between pixels, or so far away that a float does not say which.
-    """
-    res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
-    corner = round((anchor[1] - top) / res), round((left - anchor[0]) / res)
-    if (anchor[0] + corner[1] * res, anchor[1] - corner[0] * res) != (left, top) or max(map(abs, corner)) >= 1 << 53:
-        raise InputError(f"{place} does not lie on the grid of a world. Was it moved?")
-    return Window.from_size(shape[0], shape[1], row0=corner[0], col0=corner[1])
 
 
 def _georef(code: Any, wkt: str, res: float, anchor: tuple[float, float]) -> GeoReference:
@@ -201,7 +195,3 @@ def _meant(name: str, text: str) -> Any:
     """The value of provenance that a GeoTIFF has as text."""
     value = plain(text)
     return text if name in _FREE_TEXT and value is not None else value
-
-
-def _is_zarr(place: str) -> bool:
-    return place.lower().endswith(".zarr") if is_url(place) else Path(place).is_dir()

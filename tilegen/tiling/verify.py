@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.aoi import Aoi
+from tilegen.tiling.finished import anchor_of, extent_of, plain, says_what_made_it
 from tilegen.tiling.lossy import LossyTiles, lossy_tiles
 from tilegen.tiling.render import TileRenderer, render_window
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
@@ -119,12 +119,11 @@ def open_written(path: Path, aoi_name: str | None = None) -> Written:
         InputError: `path` is none, or its AOI is not known, or another one.
     """
     shape, transform, crs, provenance = _opened_zarr(path) if path.is_dir() else _opened_tiff(path)
-    if not {"synthetic", "seed", "model_digest"} <= provenance.keys():
+    if not says_what_made_it(provenance):
         raise InputError(f"{path} does not say what made it, so it cannot be verified. Was it made by tilegen?")
-    res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
-    x, y = provenance.get("grid_anchor", (0.0, 0.0))
-    extent = Window.from_size(*shape, row0=round((y - top) / res), col0=round((left - x) / res))
-    aoi = aoi_of(path, provenance, aoi_name, GeoReference(crs=crs, res=res, anchor=(x, y)))
+    anchor = anchor_of(provenance)
+    extent = extent_of(path, shape, transform, anchor)
+    aoi = aoi_of(path, provenance, aoi_name, GeoReference(crs=crs, res=float(transform[0]), anchor=anchor))
     lossy = None if path.is_dir() else lossy_tiles(path, extent)
     return Written(path=path, extent=extent, provenance=provenance, aoi=aoi, lossy=lossy)
 
@@ -224,11 +223,3 @@ def _opened_zarr(path: Path) -> tuple[tuple[int, int], Sequence[float], str, dic
 def _full_resolution(path: Path) -> zarr.Array[Any]:
     levels = stored_levels(zarr.open_group(path, mode="r").attrs.asdict())
     return zarr.open_array(path, path=levels[0], mode="r")
-
-
-def plain(value: Any) -> Any:
-    """A value of provenance, however it was stored: a GeoTIFF has text, and JSON where it was none."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return value

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tilegen.errors import StoreError
-from tilegen.testing.processes import contents
-from tilegen.testing.sinks import address_pixels, address_product, write_product, write_shards
+from tilegen.testing.sinks import address_pixels, address_product, contents, write_product, write_shards
 from tilegen.tiling.sinks import open_sink
 from tilegen.tiling.sinks.zarr_ledger import Ledger
 
