@@ -29,6 +29,7 @@ from tilegen.testing.client import run_on
 from tilegen.testing.disks import fill
 from tilegen.testing.faults import ControlledSource
 from tilegen.testing.generators import CoordinateSource
+from tilegen.testing.idle import BusySource, IdleSink
 from tilegen.testing.processes import wait_until
 from tilegen.testing.sinks import address_pixels, contents, write_product
 from tilegen.tiling.cluster import cluster
@@ -110,14 +111,14 @@ def test_progress_counts_every_shard(two_workers, tmp_path):
     assert Progress(done=5, total=9, resumed=3, seconds=1.0).left_s == 2.0
 
 
-def test_few_tasks_are_known_at_any_time(two_workers, tmp_path):
-    """Of 256: two for each of two workers, and those just done that nobody has let go of yet."""
-    product = make_product(Window.from_size(256, 256), shard_px=16)
-    known: list[int] = []
-    sink = open_sink(tmp_path / "a.tif", product)
-    run_on(two_workers, CoordinateSource(), sink, report=lambda progress: known.append(len(two_workers.futures)))
+@pytest.mark.parametrize(("cpu_s", "most", "least"), [(0.04, 8, 4), (0.0, 20, 9)], ids=["long", "short"])
+def test_few_tasks_are_known_at_any_time(two_workers, cpu_s, most, least):
+    """Two for each of two workers if they are long, up to eight if they are short; and those just done."""
+    product, known = make_product(Window.from_size(256, 256), shard_px=16), []
+    source = BusySource(cpu_s=cpu_s, tile_px=16)
+    run_on(two_workers, source, IdleSink(product=product), report=lambda _: known.append(len(two_workers.futures)))
     assert len(known) == 256
-    assert max(known) <= 8
+    assert least <= max(known) <= most
     wait_until(lambda: not two_workers.futures)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tilegen.cli.info import Place
+
 if TYPE_CHECKING:
     from tilegen.tiling.verify import Written
     from tilegen.world import World
@@ -28,7 +30,7 @@ class CannotVerify(click.ClickException):
 
 
 @click.command()
-@click.argument("path", metavar="PRODUCT", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", metavar="PRODUCT", type=Place(exists=True, path_type=Path))
 @click.option("--tiles", "num_tiles", type=click.IntRange(min=1), help="How many tiles, at random.  [default: 8]")
 @click.option("--all", "every", is_flag=True, help="All tiles.")
 @click.option("--sample-seed", type=int, help="Which tiles; the same number, the same tiles.  [default: by chance]")
@@ -38,7 +40,7 @@ class CannotVerify(click.ClickException):
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: the kind that made it]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def verify(  # noqa: PLR0913  one argument per option
-    path: Path,
+    path: Path | str,
     *,
     num_tiles: int | None,
     every: bool,
@@ -49,7 +51,7 @@ def verify(  # noqa: PLR0913  one argument per option
     device: str | None,
     quiet: bool,
 ) -> None:
-    """Render tiles of PRODUCT (.tif, .zarr) again and compare them with what it holds.
+    """Render tiles of PRODUCT (.tif, .zarr, also at s3://…) again and compare them with what it holds.
 
     Ends with 0 if all are the same, 1 if any differs, 2 if nothing could be compared. Products of another kind of
     device differ by one code value: --tolerance 1. Overviews are not compared. A lossy product is compared with what
@@ -73,7 +75,10 @@ def verify(  # noqa: PLR0913  one argument per option
     wanted = len(drawn) if every else min(num_tiles or 8, len(drawn))
     sampled = wanted < len(drawn)
     numbers = sorted(random.Random(sample_seed).sample(drawn, wanted)) if sampled else range(total)
-    num_bad = _count_bad(written, world, numbers, tolerance=tolerance, quiet=quiet)
+    try:
+        num_bad = _count_bad(written, world, numbers, tolerance=tolerance, quiet=quiet)
+    except TilegenError as error:  # an object store that is not there any more
+        raise CannotVerify(str(error)) from None
     chosen = "" if len(numbers) == total else f", --sample-seed {sample_seed}"
     same = "identical" if not tolerance else f"the same within {tolerance}"
     if written.lossy is not None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from jaxtyping import UInt8
 
 from tilegen.errors import InputError
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
+from tilegen.tiling.finished import opened_file, opened_tiff
 from tilegen.tiling.sinks.encoding import CogEncoding
 from tilegen.tiling.sinks.tile_codec import decode_tile, encode_tile
 
@@ -21,12 +21,12 @@ class LossyTiles:
     """The TIFF tiles of a lossy COG.
 
     Args:
-        path: the file.
+        path: the file, on a disk or at s3://BUCKET/NAME.
         encoding: how its tiles were made.
         lattice: the tiles, in absolute pixels of the world.
     """
 
-    path: Path
+    path: Path | str
     encoding: CogEncoding
     lattice: Lattice
 
@@ -51,18 +51,18 @@ class LossyTiles:
         return found[:, :rows, :cols], expected[:, :rows, :cols]
 
     def _payload(self, row: int, col: int) -> bytes:
-        with rasterio.open(self.path, driver="GTiff") as tiff:
+        with opened_tiff(self.path) as tiff:
             place, size_bytes = (
                 tiff.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", 1) for what in ("OFFSET", "SIZE")
             )
         if place is None:
             return b""
-        with self.path.open("rb") as file:
+        with opened_file(self.path) as file:
             file.seek(int(place))
-            return file.read(int(size_bytes))
+            return bytes(file.read(int(size_bytes)))
 
 
-def lossy_tiles(path: Path, extent: Window) -> LossyTiles | None:
+def lossy_tiles(path: Path | str, extent: Window) -> LossyTiles | None:
     """The tiles of a GeoTIFF, or None if it is not lossy.
 
     Args:
@@ -72,7 +72,7 @@ def lossy_tiles(path: Path, extent: Window) -> LossyTiles | None:
     Raises:
         InputError: it is lossy, and does not say how it was made.
     """
-    with rasterio.open(path, driver="GTiff") as tiff:
+    with opened_tiff(path) as tiff:
         structure, said, tile_px = tiff.tags(ns="IMAGE_STRUCTURE"), tiff.tags(), int(tiff.block_shapes[0][0])
     compression = structure.get("COMPRESSION", "").rpartition(" ")[2].lower()
     if compression not in ("jpeg", "webp"):

@@ -64,7 +64,7 @@ def open_stored(
         is_begun = partial_folder(Path(place)).exists()
         raise InputError(f"{place} {_UNFINISHED}" if is_begun else f"{place} does not exist.")
     found, images = _zarr_product(text) if is_store(text) else (_tiff_product(text), ())
-    aoi = aoi_of(Path(text), found.provenance, aoi_name, found.georef)
+    aoi = aoi_of(text, found.provenance, aoi_name, found.georef)
     chunk_px = found.chunk_px if chunk_px is None else chunk_px
     if shard_px is None:
         shard_px = found.shard_px if found.shard_px % max(chunk_px, 1) == 0 else 4 * chunk_px

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import zarr
 from jaxtyping import UInt
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from zarr.abc.store import Store
 
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.aoi import Aoi
-from tilegen.tiling.finished import anchor_of, extent_of, plain, says_what_made_it
+from tilegen.tiling.finished import anchor_of, extent_of, is_store, opened_store, opened_tiff, plain, says_what_made_it
 from tilegen.tiling.lossy import LossyTiles, lossy_tiles
 from tilegen.tiling.render import TileRenderer, render_window
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
@@ -30,14 +30,14 @@ class Written:
     """A finished product.
 
     Args:
-        path: a GeoTIFF or the folder of a Zarr store.
+        path: a GeoTIFF or a Zarr store, on a disk or at s3://BUCKET/NAME.
         extent: absolute pixels of the world that it covers.
         provenance: what made the pixels, as it says.
         aoi: outside of which it is nodata.
         lossy: its tiles, if they lost something when they were encoded.
     """
 
-    path: Path
+    path: Path | str
     extent: Window
     provenance: dict[str, Any]
     aoi: Aoi | None = None
@@ -48,11 +48,13 @@ class Written:
 
         Raises:
             OSError, ValueError, RuntimeError: they are damaged so badly that they cannot be decoded.
+            OutputError: an object store refuses.
         """
         rows, cols = window.within(self.extent)
-        if self.path.is_dir():
-            return np.asarray(_full_resolution(self.path)[:, rows, cols])
-        with rasterio.open(self.path, driver="GTiff") as tiff:
+        if is_store(self.path):
+            with opened_store(self.path) as store:
+                return np.asarray(_full_resolution(store)[:, rows, cols])
+        with opened_tiff(self.path) as tiff:
             pixels: np.ndarray = tiff.read(window=((rows.start, rows.stop), (cols.start, cols.stop)))
             return pixels
 
@@ -108,27 +110,27 @@ class Comparison:
         return f"{place}: {self.num_differing} pixels differ, by {self.largest} at most"
 
 
-def open_written(path: Path, aoi_name: str | None = None) -> Written:
+def open_written(path: Path | str, aoi_name: str | None = None) -> Written:
     """A finished product of tilegen.
 
     Args:
-        path: of the product.
+        path: on a disk, or s3://BUCKET/NAME.
         aoi_name: file of its AOI, FILE or FILE:LAYER; needed where the product does not repeat it.
 
     Raises:
-        InputError: `path` is none, or its AOI is not known, or another one.
+        InputError: `path` is none, or its AOI is not known, or another one. OutputError: an object store refuses.
     """
-    shape, transform, crs, provenance = _opened_zarr(path) if path.is_dir() else _opened_tiff(path)
+    shape, transform, crs, provenance = _opened_zarr(path) if is_store(path) else _opened_tiff(path)
     if not says_what_made_it(provenance):
         raise InputError(f"{path} does not say what made it, so it cannot be verified. Was it made by tilegen?")
     anchor = anchor_of(provenance)
     extent = extent_of(path, shape, transform, anchor)
     aoi = aoi_of(path, provenance, aoi_name, GeoReference(crs=crs, res=float(transform[0]), anchor=anchor))
-    lossy = None if path.is_dir() else lossy_tiles(path, extent)
+    lossy = None if is_store(path) else lossy_tiles(path, extent)
     return Written(path=path, extent=extent, provenance=provenance, aoi=aoi, lossy=lossy)
 
 
-def aoi_of(path: Path, provenance: Mapping[str, Any], name: str | None, georef: GeoReference) -> Aoi | None:
+def aoi_of(path: Path | str, provenance: Mapping[str, Any], name: str | None, georef: GeoReference) -> Aoi | None:
     """The AOI of a product, or None if it has none.
 
     Args:
@@ -195,12 +197,12 @@ def _compared(
     )
 
 
-def _opened_tiff(path: Path) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:
+def _opened_tiff(path: Path | str) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:
     """(rows, cols), affine transform row by row, CRS and provenance."""
     try:
         with (
             warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            rasterio.open(path, driver="GTiff") as tiff,
+            opened_tiff(path) as tiff,
         ):
             provenance = {name: plain(value) for name, value in tiff.tags().items()}
             crs = tiff.crs.to_string() if tiff.crs else ""
@@ -209,17 +211,18 @@ def _opened_tiff(path: Path) -> tuple[tuple[int, int], Sequence[float], str, dic
         raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
 
 
-def _opened_zarr(path: Path) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:
+def _opened_zarr(path: Path | str) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:
     """The same."""
     try:
-        attributes = {name: plain(value) for name, value in zarr.open_group(path, mode="r").attrs.items()}
-        _, rows, cols = _full_resolution(path).shape
+        with opened_store(path) as store:
+            attributes = {name: plain(value) for name, value in zarr.open_group(store, mode="r").attrs.items()}
+            _, rows, cols = _full_resolution(store).shape
         crs = str(attributes.get("proj:code") or attributes["proj:wkt2"])
         return (rows, cols), [float(value) for value in attributes["spatial:transform"]], crs, attributes
     except (KeyError, ValueError, TypeError, IndexError, RecursionError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen finished.") from None
 
 
-def _full_resolution(path: Path) -> zarr.Array[Any]:
-    levels = stored_levels(zarr.open_group(path, mode="r").attrs.asdict())
-    return zarr.open_array(path, path=levels[0], mode="r")
+def _full_resolution(store: Store | Path) -> zarr.Array[Any]:
+    levels = stored_levels(zarr.open_group(store, mode="r").attrs.asdict())
+    return zarr.open_array(store, path=levels[0], mode="r")
