@@ -94,7 +94,7 @@ PARTS = {
     "tilegen.tiling.sinks.zarr_attributes": Part(below=RENDERING, top=ARRAYS | names("affine pyproj")),
     # 1 a trained network, for judges and for makers
     "tilegen.squeezenet": Part(below=WORDS, top=TENSORS | names("safetensors")),
-    "tilegen.tiling.lossy": Part(below=RENDERING, top=ARRAYS | names("rasterio")),
+    "tilegen.tiling.lossy": Part(below=RENDERING, top=ARRAYS),
     # 2 catalogues: what stands in files beside products
     "tilegen.catalog": Part(below=CATALOGUES, top=names("pyproj pystac")),
     "tilegen.catalog.facts": Part(below=CATALOGUES, top=names("rasterio zarr")),

@@ -21,6 +21,7 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
 from tilegen.testing.sinks import CHUNK_PX, SHARD_PX, address_pixels, contents, write_product
 from tilegen.tiling.aoi import Aoi
+from tilegen.tiling.finished import extent_of, stored_anchor
 from tilegen.tiling.product import Product
 from tilegen.tiling.render import RendererSource, TileRenderer, render_window
 from tilegen.tiling.sinks import open_sink
@@ -184,14 +185,22 @@ def test_sixteen_bits_and_what_they_mean_come_along(
 
 @pytest.mark.parametrize(
     ("kind", "encoding"),
-    [("zarr", {"zarr_format": 2, "layout": "groups"}), ("zarr", {"sharded": False}), ("tif", {"compression": "lzw"})],
+    [
+        ("zarr", {"zarr_format": 2, "layout": "groups"}),
+        ("zarr", {"sharded": False}),
+        ("tif", {"compression": "lzw"}),
+        ("tif", {"compression": "webp", "quality": 100}),
+    ],
 )
 def test_however_it_was_stored(tmp_path: Path, kind: str, encoding: dict[str, Any]) -> None:
+    """The first tile is a hole, so that GDAL cannot look at it to say whether it lost anything."""
     product = product_of(Window.from_size(150, 133, row0=-70))
+    pixels = address_pixels(product.extent)
+    pixels[:, :70, :70] = 0
     path = tmp_path / f"first.{kind}"
-    write_product(open_sink(path, product, encoding))
+    write_product(open_sink(path, product, encoding), pixels)
     (tmp_path / "again").mkdir()
-    expected = written(tmp_path / "again", "tif", product)
+    expected = written(tmp_path / "again", "tif", product, pixels)
     assert contents(exported(path, tmp_path / "second.tif", shard_px=SHARD_PX)) == contents(expected)
 
 
@@ -230,6 +239,30 @@ def test_what_tilegen_did_not_make_is_not_exported(tmp_path: Path) -> None:
     assert refusal(tmp_path / "b.tif") == "b.tif is neither a GeoTIFF nor a Zarr store of tilegen."
     for name in ("c.zarr", "d.zarr", "e.zarr"):
         assert refusal(tmp_path / name) == f"{name} is not a Zarr store that tilegen finished."
+
+
+@pytest.mark.parametrize(
+    ("transform", "anchor", "said"),
+    [
+        ((0.3, 0, 0.1, 0, -0.3, 0), (0, 0), "does not lie on the grid"),
+        ((0.3, 0, 0, 0, -0.6, 0), (0, 0), "does not lie on the grid"),
+        ((0.3, 0.1, 0, 0, -0.3, 0), (0, 0), "does not lie on the grid"),
+        ((-0.3, 0, 0, 0, 0.3, 0), (0, 0), "does not lie on the grid"),
+        ((0.5, 0, 2.0**51, 0, -0.5, 0), (0, 0), "lies so far from the origin"),
+        ((0.5, 0, 1, 0, -0.5, 0), (0.25, 0), "does not lie on the grid"),
+    ],
+)
+def test_what_lies_on_no_grid_has_no_extent(transform, anchor, said) -> None:
+    with pytest.raises(InputError, match=f"^a.tif {said}"):
+        extent_of("a.tif", (10, 20), tuple(map(float, transform)), tuple(map(float, anchor)))
+    window = extent_of("a.tif", (10, 20), (0.5, 0.0, 4.75, 0.0, -0.5, 3.0), (0.25, 0.0))
+    assert window == Window.from_size(10, 20, row0=-6, col0=9)
+
+
+@pytest.mark.parametrize("anchor", [[1], "x", None, [1, "a"]])
+def test_an_anchor_that_is_none_is_refused(anchor) -> None:
+    with pytest.raises(InputError, match=r"^a\.tif does not lie on the grid of a world\. Was it moved\?$"):
+        stored_anchor("a.tif", {"grid_anchor": anchor})
 
 
 def test_a_geotiff_that_somebody_changed_is_not_exported(tmp_path: Path) -> None:

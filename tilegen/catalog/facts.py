@@ -13,7 +13,7 @@ import zarr
 from rasterio.errors import RasterioIOError
 
 from tilegen.errors import InputError
-from tilegen.tiling.finished import is_store, opened_file, opened_store, opened_tiff, says_what_made_it
+from tilegen.tiling.finished import crs_of, is_zarr_store, opened_file, opened_store, opened_tiff, says_what_made_it
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 _READ_BYTES = 1 << 20
@@ -85,7 +85,7 @@ def read_facts(product: str | Path) -> Facts:
     """
     path = os.fspath(product)
     try:
-        facts = _zarr_facts(path) if is_store(path) else _tiff_facts(path)
+        facts = _zarr_facts(path) if is_zarr_store(path) else _tiff_facts(path)
     except RasterioIOError:
         raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
     if not says_what_made_it(facts.said):
@@ -142,7 +142,7 @@ def _zarr_facts(path: str) -> Facts:
             about: dict[str, Any] = dict(image.attrs.asdict())
             return Facts(
                 name=_name(path),
-                crs=str(said.get("proj:code") or said["proj:wkt2"]),
+                crs=crs_of(said),
                 shape=(int(image.shape[-2]), int(image.shape[-1])),
                 transform=tuple(said["spatial:transform"]),
                 dtype=str(image.dtype),

@@ -8,21 +8,14 @@ from typing import Any
 
 import click
 
-
-class Place(click.Path):
-    """A path that exists, or the URL of a product, which is not looked at."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, or the URL as it is."""
-        return value if "://" in str(value) else super().convert(value, param, ctx)
-
+from tilegen.cli.options import ProductPath
 
 _WIDEST = 500
 """Characters of a line; what is longer, such as the polygon of an AOI, is for machines."""
 
 
 @click.command()
-@click.argument("path", type=Place(exists=True, path_type=Path), default=None, required=False)
+@click.argument("path", type=ProductPath(exists=True, path_type=Path), default=None, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and every chip of a dataset.")
 def info(path: Path | str | None, as_json: bool) -> None:
     """Describe PATH: a product (.tif, .zarr, also at s3://…), a world, a checkpoint, a training run or a dataset.

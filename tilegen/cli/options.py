@@ -159,3 +159,11 @@ def default_workers() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ProductPath(click.Path):
+    """A path that exists, or the URL of a product, which is not looked at."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or the URL as it is."""
+        return value if "://" in str(value) else super().convert(value, param, ctx)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from tilegen.cli.info import Place
+from tilegen.cli.options import ProductPath
 
 
 @click.command()
-@click.argument("products", metavar="PRODUCT...", type=Place(exists=True), nargs=-1, required=True)
+@click.argument("products", metavar="PRODUCT...", type=ProductPath(exists=True), nargs=-1, required=True)
 @click.option("--overwrite", is_flag=True, help="Replace items that exist.")
 def stac(products: tuple[str, ...], *, overwrite: bool) -> None:
     """Write a STAC item beside each PRODUCT (.tif, .zarr, also at s3://…): PRODUCT.stac.json.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tilegen.cli.info import Place
+from tilegen.cli.options import ProductPath
 
 if TYPE_CHECKING:
     from tilegen.tiling.verify import Written
@@ -30,7 +30,7 @@ class CannotVerify(click.ClickException):
 
 
 @click.command()
-@click.argument("path", metavar="PRODUCT", type=Place(exists=True, path_type=Path))
+@click.argument("path", metavar="PRODUCT", type=ProductPath(exists=True, path_type=Path))
 @click.option("--tiles", "num_tiles", type=click.IntRange(min=1), help="How many tiles, at random.  [default: 8]")
 @click.option("--all", "every", is_flag=True, help="All tiles.")
 @click.option("--sample-seed", type=int, help="Which tiles; the same number, the same tiles.  [default: by chance]")

@@ -18,7 +18,7 @@ from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.server.grid import BLOCK_PX, MapGrid, zoom_of
-from tilegen.tiling.finished import plain
+from tilegen.tiling.finished import crs_of, plain
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 
@@ -137,7 +137,7 @@ def _opened_zarr(path: Path) -> ProductImagery:
         shapes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         image = images[0]
         names = _names(image.attrs["long_name"])
-        crs = str(attributes.get("proj:code") or attributes["proj:wkt2"])
+        crs = crs_of(attributes)
         transform = tuple(float(value) for value in attributes["spatial:transform"])
     except (KeyError, ValueError, TypeError, IndexError, RecursionError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen finished.") from None

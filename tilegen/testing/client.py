@@ -20,8 +20,8 @@ from tilegen.tiling.sinks.protocol import Sink
 
 
 def client_product() -> Product:
-    """What is written: 49 shards, each of them one tile of 64 pixels or a part of it."""
-    return address_product(400, 400, row0=-128, col0=320)
+    """What is written: 70 shards, each of them one tile of 64 pixels or a part of it."""
+    return address_product(640, 400, row0=-128, col0=320)
 
 
 def run_on(client: Client, source: RendererSource, sink: Sink, **options: Any) -> None:

@@ -17,6 +17,10 @@ from tilegen.errors import InputError, OutputError
 from tilegen.geometry.window import Window
 from tilegen.tiling.sinks.remote.address import Address, is_url
 
+_OFF_GRID = "does not lie on the grid of a world. Was it moved?"
+_FARTHEST_PX = 1 << 51
+"""Beyond it, not every position has a float of its own once it is multiplied by the pixel size."""
+
 _NAME = "bucket/product.tif"  # for GDAL, which looks for neighbours of what it opens
 
 
@@ -86,7 +90,7 @@ def opened_store(product: Path | str) -> Iterator[Store | Path]:
         yield store
 
 
-def is_store(product: Path | str) -> bool:
+def is_zarr_store(product: Path | str) -> bool:
     """Whether it is a Zarr store rather than a GeoTIFF: a folder, or by its name where there are no folders."""
     return os.fspath(product).rstrip("/").lower().endswith(".zarr") if is_url(product) else Path(product).is_dir()
 
@@ -104,10 +108,26 @@ def plain(value: Any) -> Any:
         return value
 
 
-def anchor_of(said: Mapping[str, Any]) -> tuple[float, float]:
-    """Where pixel (0, 0) of its world lies, by the provenance of a product."""
-    x, y = said.get("grid_anchor", (0.0, 0.0))
-    return float(x), float(y)
+def crs_of(said: Mapping[str, Any]) -> str:
+    """The CRS of a Zarr store by the attributes of its root: a code, or WKT where there is none.
+
+    Raises:
+        KeyError: they say neither.
+    """
+    return str(said.get("proj:code") or said["proj:wkt2"])
+
+
+def stored_anchor(place: Path | str, said: Mapping[str, Any]) -> tuple[float, float]:
+    """Where pixel (0, 0) of its world lies, by the provenance of a product.
+
+    Raises:
+        InputError: it is no pair of numbers.
+    """
+    try:
+        x, y = map(float, said.get("grid_anchor", (0.0, 0.0)))
+    except (TypeError, ValueError):
+        raise InputError(f"{place} {_OFF_GRID}") from None
+    return x, y
 
 
 def extent_of(
@@ -118,17 +138,22 @@ def extent_of(
     Args:
         place: of the product, for the error.
         shape: (rows, cols).
-        transform: coefficients of its affine transform, row by row.
+        transform: the six coefficients of its affine transform, row by row.
         anchor: where pixel (0, 0) of its world lies.
 
     Raises:
-        InputError: the corner is between pixels, or so far away that a float does not say which.
+        InputError: pixels are not square and north-up, the corner is between pixels of the world, or it is so far away
+            that a float does not say which pixel it is.
     """
     res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
-    corner = round((anchor[1] - top) / res), round((left - anchor[0]) / res)
-    if (anchor[0] + corner[1] * res, anchor[1] - corner[0] * res) != (left, top) or max(map(abs, corner)) >= 1 << 53:
-        raise InputError(f"{place} does not lie on the grid of a world. Was it moved?")
-    return Window.from_size(shape[0], shape[1], row0=corner[0], col0=corner[1])
+    if res <= 0 or tuple(map(float, transform[:6])) != (res, 0.0, left, 0.0, -res, top):
+        raise InputError(f"{place} {_OFF_GRID}")
+    row0, col0 = round((anchor[1] - top) / res), round((left - anchor[0]) / res)
+    if max(abs(row0), abs(col0)) >= _FARTHEST_PX:
+        raise InputError(f"{place} lies so far from the origin that its coordinates do not say which pixels it has.")
+    if (anchor[0] + col0 * res, anchor[1] - row0 * res) != (left, top):
+        raise InputError(f"{place} {_OFF_GRID}")
+    return Window.from_size(shape[0], shape[1], row0=row0, col0=col0)
 
 
 class _Closing:

@@ -26,10 +26,12 @@ from tilegen.tiling.task import STORING_AT_ONCE, ShardReport, write_shard
 _TASKS_PER_THREAD = 2
 """One that is at work, and one that waits; where a GPU renders, more are at work."""
 
-_MOST_MORE_WAITING = 6
 _ROUND_TRIP_S = 0.03
-"""From the end of a task until the one that takes its place is at work, on a busy network. Shorter tasks are handed out
-further ahead, so that no thread waits for the mail."""
+"""From the end of a task until the one that takes its place is at work: 5 ms on one host, more on a busy network. Tasks
+shorter than that are handed out further ahead, so that no thread waits for the next."""
+
+_MOST_AHEAD = 6
+"""So many more, whatever the length: docs/benchmarks.md, "Scheduling", has what it brings."""
 
 _RETRIES = 2
 _LOOK_EVERY_S = 1.0
@@ -129,8 +131,9 @@ class Flight:
         """Tasks that are handed out for each thread."""
         if not self._work_s:
             return self._tasks_per_thread
-        trips = _ROUND_TRIP_S / max(statistics.median(self._work_s), 1e-3)
-        return self._tasks_per_thread + min(int(trips), _MOST_MORE_WAITING)
+        work_s = statistics.median(self._work_s)
+        is_short = work_s * _MOST_AHEAD <= _ROUND_TRIP_S
+        return self._tasks_per_thread + (_MOST_AHEAD if is_short else int(_ROUND_TRIP_S / work_s))
 
     def _hand_out(self, shard: tuple[int, int], *, rather_to: Iterable[str] = ()) -> None:
         # Keys are unique, as a scheduler has one result per key and other runs may write the same shard elsewhere.
@@ -175,7 +178,7 @@ class Flight:
         if future.status in {"cancelled", "lost"}:
             self._lost.append(shard)
             return None
-        if future.status == "error":  # asking costs two turns of another thread, and most have none
+        if future.status == "error":  # `exception()` is a round trip through the event loop
             error = future.exception()
             attempts.failures += 1
             _raise_for_good(error, shard, attempts.failures)

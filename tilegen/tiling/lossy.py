@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -73,15 +74,28 @@ def lossy_tiles(path: Path | str, extent: Window) -> LossyTiles | None:
         InputError: it is lossy, and does not say how it was made.
     """
     with opened_tiff(path) as tiff:
-        structure, said, tile_px = tiff.tags(ns="IMAGE_STRUCTURE"), tiff.tags(), int(tiff.block_shapes[0][0])
-    compression = structure.get("COMPRESSION", "").rpartition(" ")[2].lower()
-    if compression not in ("jpeg", "webp"):
-        return None
-    try:
-        encoding = CogEncoding(compression=compression, quality=int(said["QUALITY"]))
-    except (KeyError, ValueError):
-        raise InputError(f"{path} is lossy and does not say with what quality it was made.") from None
-    if not encoding.is_lossy:
+        encoding, tile_px = lossy_encoding(path, tiff), int(tiff.block_shapes[0][0])
+    if encoding is None:
         return None
     lattice = Lattice(tile_px=tile_px, row0=extent.row0, col0=extent.col0)
     return LossyTiles(path=path, encoding=encoding, lattice=lattice)
+
+
+def lossy_encoding(path: Path | str, tiff: Any) -> CogEncoding | None:
+    """How the tiles of a GeoTIFF were made, or None if they have the pixels that were written.
+
+    Args:
+        path: of the file, for the error.
+        tiff: the file as rasterio opens it.
+
+    Raises:
+        InputError: it does not say with what quality.
+    """
+    compression = tiff.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").rpartition(" ")[2].lower()
+    if compression not in ("jpeg", "webp"):
+        return None
+    try:
+        encoding = CogEncoding(compression=compression, quality=int(tiff.tags()["QUALITY"]))
+    except (KeyError, ValueError):
+        raise InputError(f"{path} is lossy and does not say with what quality it was made.") from None
+    return encoding if encoding.is_lossy else None

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
-from tilegen.tiling.finished import is_store, opened_store, opened_tiff
+from tilegen.tiling.finished import is_zarr_store, opened_store, opened_tiff
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -58,7 +58,7 @@ def save_preview(product: Path | str, png: Path) -> None:
     Raises:
         OutputError: the file cannot be written, or the product not be read.
     """
-    pixels = _reduced_zarr(product) if is_store(product) else _reduced_tiff(product)
+    pixels = _reduced_zarr(product) if is_zarr_store(product) else _reduced_tiff(product)
     pixels = pixels if pixels.dtype == np.uint8 else _stretched(pixels)
     bands = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, axis=0)
     with new_file(png) as file:
@@ -105,7 +105,7 @@ def describe_product(product: Path | str) -> dict[str, Any]:
     Raises:
         InputError: it is neither. OutputError: the object store refuses.
     """
-    return _describe_zarr(product) if is_store(product) else _describe_tiff(product)
+    return _describe_zarr(product) if is_zarr_store(product) else _describe_tiff(product)
 
 
 def _describe_tiff(path: Path | str) -> dict[str, Any]:

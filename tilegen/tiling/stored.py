@@ -15,14 +15,15 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.tiling.finished import (
-    anchor_of,
     extent_of,
-    is_store,
+    is_zarr_store,
     opened_store,
     opened_tiff,
     plain,
     says_what_made_it,
+    stored_anchor,
 )
+from tilegen.tiling.lossy import lossy_encoding
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks.cog_metadata import creation_options
 from tilegen.tiling.sinks.encoding import COMPRESSIONS, DEFAULT_ZARR, CogEncoding
@@ -40,8 +41,8 @@ _FREE_TEXT = {"licence", "attribution"}
 _UNFINISHED = "is not finished. Give the command that makes it again, which goes on with it."
 _CHANGED = "was changed since tilegen wrote it. Export the product that it was made from."
 _LOSSY = "is lossy: its pixels are not those of the world. Export the product that it was made from, or generate it."
-_NO_PROVENANCE = {"AREA_OR_POINT", "TIFFTAG_IMAGEDESCRIPTION", "TIFFTAG_SOFTWARE", *creation_options(CogEncoding())}
-_LOSSLESS = {"deflate", "zstd", "lzw"}
+_HOW_STORED = creation_options(CogEncoding()) | creation_options(CogEncoding(compression="webp"))
+_NO_PROVENANCE = {"AREA_OR_POINT", "TIFFTAG_IMAGEDESCRIPTION", "TIFFTAG_SOFTWARE", *_HOW_STORED}
 
 
 def open_stored(
@@ -63,7 +64,7 @@ def open_stored(
     if not is_url(place) and not Path(place).exists():
         is_begun = partial_folder(Path(place)).exists()
         raise InputError(f"{place} {_UNFINISHED}" if is_begun else f"{place} does not exist.")
-    found, images = _zarr_product(text) if is_store(text) else (_tiff_product(text), ())
+    found, images = _zarr_product(text) if is_zarr_store(text) else (_tiff_product(text), ())
     aoi = aoi_of(text, found.provenance, aoi_name, found.georef)
     chunk_px = found.chunk_px if chunk_px is None else chunk_px
     if shard_px is None:
@@ -97,7 +98,7 @@ def _zarr_product(place: str) -> tuple[Product, tuple[str, ...]]:
         _require(group.metadata.consolidated_metadata is not None, f"{place} {_UNFINISHED}")
         _require_ours(place, said)
         transform = tuple(map(float, said["spatial:transform"]))
-        georef = _georef(said.get("proj:code"), str(about["spatial_ref"]), transform[0], anchor_of(said))
+        georef = _georef(said.get("proj:code"), str(about["spatial_ref"]), transform[0], stored_anchor(place, said))
         band_names = tuple(map(str, about["long_name"]))
         scales, offsets = _radiometry(about, len(band_names))
         product = Product(
@@ -130,12 +131,13 @@ def _tiff_product(place: str) -> Product:
             said = {name: _meant(name, text) for name, text in tiff.tags().items() if name not in _NO_PROVENANCE}
             _require_ours(place, said)
             _require(_is_as_written(tiff, said), f"{place} {_CHANGED}")
-            _require(_is_lossless(tiff), f"{place} {_LOSSY}")
+            _require(lossy_encoding(place, tiff) is None, f"{place} {_LOSSY}")
             chunk_px = int(tiff.block_shapes[0][0])
-            georef = GeoReference(crs=tiff.crs.to_string(), res=float(tiff.transform.a), anchor=anchor_of(said))
+            anchor = stored_anchor(place, said)
+            georef = GeoReference(crs=tiff.crs.to_string(), res=float(tiff.transform.a), anchor=anchor)
             is_scaled = set(tiff.scales) != {1.0} or set(tiff.offsets) != {0.0}
             return Product(
-                extent=extent_of(place, tiff.shape, tuple(tiff.transform), georef.anchor),
+                extent=extent_of(place, tiff.shape, tuple(tiff.transform), anchor),
                 georef=georef,
                 dtype=tiff.dtypes[0],
                 scales=tuple(tiff.scales) if is_scaled else (),
@@ -155,12 +157,6 @@ def _is_as_written(tiff: Any, said: Mapping[str, Any]) -> bool:
     is_compressed = tiff.compression is not None and tiff.compression.name in COMPRESSIONS
     is_cog = tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
     return is_cog and is_compressed and tiff.crs is not None and next(iter(said)) == "synthetic"
-
-
-def _is_lossless(tiff: Any) -> bool:
-    """Whether the pixels are those that were written. GDAL reads a tile of a WebP to see."""
-    is_reversible = tiff.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION_REVERSIBILITY") == "LOSSLESS"
-    return tiff.compression.name in _LOSSLESS or is_reversible
 
 
 def _require_ours(place: str, said: Mapping[str, Any]) -> None:

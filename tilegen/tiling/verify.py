@@ -14,12 +14,21 @@ from jaxtyping import UInt
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from zarr.abc.store import Store
 
-from tilegen.errors import InputError
+from tilegen.errors import InputError, TilegenError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.tiling.aoi import Aoi
-from tilegen.tiling.finished import anchor_of, extent_of, is_store, opened_store, opened_tiff, plain, says_what_made_it
+from tilegen.tiling.finished import (
+    crs_of,
+    extent_of,
+    is_zarr_store,
+    opened_store,
+    opened_tiff,
+    plain,
+    says_what_made_it,
+    stored_anchor,
+)
 from tilegen.tiling.lossy import LossyTiles, lossy_tiles
 from tilegen.tiling.render import TileRenderer, render_window
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
@@ -51,7 +60,7 @@ class Written:
             OutputError: an object store refuses.
         """
         rows, cols = window.within(self.extent)
-        if is_store(self.path):
+        if is_zarr_store(self.path):
             with opened_store(self.path) as store:
                 return np.asarray(_full_resolution(store)[:, rows, cols])
         with opened_tiff(self.path) as tiff:
@@ -120,13 +129,13 @@ def open_written(path: Path | str, aoi_name: str | None = None) -> Written:
     Raises:
         InputError: `path` is none, or its AOI is not known, or another one. OutputError: an object store refuses.
     """
-    shape, transform, crs, provenance = _opened_zarr(path) if is_store(path) else _opened_tiff(path)
+    shape, transform, crs, provenance = _opened_zarr(path) if is_zarr_store(path) else _opened_tiff(path)
     if not says_what_made_it(provenance):
         raise InputError(f"{path} does not say what made it, so it cannot be verified. Was it made by tilegen?")
-    anchor = anchor_of(provenance)
+    anchor = stored_anchor(path, provenance)
     extent = extent_of(path, shape, transform, anchor)
     aoi = aoi_of(path, provenance, aoi_name, GeoReference(crs=crs, res=float(transform[0]), anchor=anchor))
-    lossy = None if is_store(path) else lossy_tiles(path, extent)
+    lossy = None if is_zarr_store(path) else lossy_tiles(path, extent)
     return Written(path=path, extent=extent, provenance=provenance, aoi=aoi, lossy=lossy)
 
 
@@ -168,6 +177,9 @@ def compare_tiles(
     Args:
         numbers: which tiles, as `Written.tile` counts them.
         tolerance: code values by which a band may differ.
+
+    Raises:
+        OutputError: an object store refuses.
     """
     extent = written.extent
     for number in numbers:
@@ -187,6 +199,8 @@ def _compared(
             found, wanted = written.lossy.both(common, wanted)
         else:
             found = written.read(common)
+    except TilegenError:  # an object store: nothing is known of the pixels
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         return Comparison(window=window, damage=" ".join(str(error).split()) or type(error).__name__)
     if found.shape != wanted.shape:
@@ -217,8 +231,9 @@ def _opened_zarr(path: Path | str) -> tuple[tuple[int, int], Sequence[float], st
         with opened_store(path) as store:
             attributes = {name: plain(value) for name, value in zarr.open_group(store, mode="r").attrs.items()}
             _, rows, cols = _full_resolution(store).shape
-        crs = str(attributes.get("proj:code") or attributes["proj:wkt2"])
-        return (rows, cols), [float(value) for value in attributes["spatial:transform"]], crs, attributes
+        return (rows, cols), [float(value) for value in attributes["spatial:transform"]], crs_of(attributes), attributes
+    except TilegenError:
+        raise
     except (KeyError, ValueError, TypeError, IndexError, RecursionError, OSError):
         raise InputError(f"{path} is not a Zarr store that tilegen finished.") from None
 

@@ -131,7 +131,7 @@ def is_ours(read: Callable[[str], bytes | None], names: Collection[str]) -> bool
     return False
 
 
-def is_store(names: Collection[str]) -> bool:
+def is_zarr(names: Collection[str]) -> bool:
     """Whether things with these names make a store, of either version."""
     return not _ROOTS.isdisjoint(names)
 

@@ -1,14 +1,19 @@
 """`tilegen verify` of what lies in an object store."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
 from tilegen.cli.main import main
+from tilegen.errors import OutputError
 from tilegen.geometry.window import Window
 from tilegen.model.config import GENERATOR_PRESETS
 from tilegen.testing.checkpoints import save_random_checkpoint
+from tilegen.testing.s3_server import BrokenWay
 from tilegen.tiling.render import render_window
 from tilegen.tiling.sinks import open_sink
+from tilegen.tiling.verify import compare_tiles, open_written
 from tilegen.world import open_world
 
 ENCODINGS = [(".tif", {}), (".tif", {"compression": "webp"}), (".zarr", {})]
@@ -56,5 +61,21 @@ def test_a_product_in_a_store_is_verified(written, model, suffix, options):
 def test_what_is_not_there_cannot_be_verified(bucket, suffix):
     result = run("verify", f"s3://{bucket}/nothing{suffix}")
     assert result.exit_code == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert f"s3://{bucket}/nothing{suffix} is not" in result.stderr
+    assert result.stderr == f"Error: s3://{bucket}/nothing{suffix} is not there.\n"
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_store_that_refuses_says_nothing_of_the_pixels(written, model, s3_url, environment, suffix):
+    """From the beginning, and from the first tile on: exit code 2, as nothing was compared."""
+    there = written(suffix, {})
+    with BrokenWay(server=s3_url, refused=re.compile("")).open() as way:
+        environment(AWS_ENDPOINT_URL=way.url)
+        result = run("verify", there, "--model", model, "--quiet")
+        assert result.exit_code == 2
+        assert "denies access to s3://" in result.stderr
+        way.refused = None
+        product = open_written(there)
+        way.refused = re.compile("")
+        renderer = open_world(str(model), device="cpu").renderer
+        with pytest.raises(OutputError, match="denies access to s3://"):
+            list(compare_tiles(product, renderer, [0], tolerance=0))

@@ -25,7 +25,7 @@ from tilegen.tiling.sinks.zarr_layout import (
     are_members,
     consolidate,
     is_ours,
-    is_store,
+    is_zarr,
     lay_out,
     lay_out_shard,
     shard_files,
@@ -61,8 +61,8 @@ class RemoteZarrSink:
         self._bucket.require(self.address)
         found = self._bucket.listed(self.address.prefix)
         self._require_free_target(found, overwrite=overwrite)
-        self._partial.claim(overwrite=overwrite, is_free=not found or is_store(found))
-        if is_store(found):
+        self._partial.claim(overwrite=overwrite, is_free=not found or is_zarr(found))
+        if is_zarr(found):
             # Without its root the old store is gone for every reader before its pixels go.
             self._delete(found.keys() & set(ROOT_NAMES))
             self._partial.forget()
@@ -125,7 +125,7 @@ class RemoteZarrSink:
         is_object = self._bucket.found(self.address.key) is not None
         if not are_members(names := {name.partition("/")[0] for name in found}):
             raise OutputError(f"{self.address} is in the way and was not made by tilegen. Give another name.")
-        if not is_object and not is_store(found):
+        if not is_object and not is_zarr(found):
             return
         if not overwrite:
             raise OutputError(f"{self.address} exists. Give another name or --overwrite.")
