@@ -3,7 +3,7 @@
     python pipelines/train_default.py --chips AOI_2_Vegas --features squeezenet.npz --out runs/default
 
 First 137.5 thousand crops without a critic (two CPU cores, about 25 s per thousand crops when they are idle), then
-8.9 thousand with one (963 s on two cores that other jobs used too). Result: docs/models.md. The chips (26 for
+86.8 thousand with one (7390 s on two cores that other jobs used most of the time; 43 s per thousand when they are idle). Result: docs/models.md. The chips (26 for
 training, 2 for validation, 512 px, 0.76 m) are 8-bit RGB versions of SpaceNet 3 images, CC BY-SA 4.0. `--start
 CHECKPOINT` skips the first part: the bundled weights began with the generator that was bundled before, whose digest is
 in their card.
@@ -30,7 +30,7 @@ from tilegen.training.run import configured, continued, run_training
 GAMMAS = ((0.2, 28.752), (0.02, 86.832), (0.1, 114.384), (0.3, 137.504))
 """Weight of the penalty, and the thousand crops until which it holds, in the first part."""
 
-CRITIC_KIMG = 8.896
+CRITIC_KIMG = 86.816
 """Thousand crops of the second part."""
 
 WIDTHS_CELLS = {"region": 128.0, "district": 16.0}
