@@ -3,10 +3,10 @@
     python pipelines/train_default.py --chips AOI_2_Vegas --features squeezenet.npz --out runs/default
 
 First 137.5 thousand crops without a critic (two CPU cores, about 25 s per thousand crops when they are idle), then
-86.8 thousand with one (7390 s on two cores that other jobs used most of the time; 43 s per thousand when they are idle). Result: docs/models.md. The chips (26 for
-training, 2 for validation, 512 px, 0.76 m) are 8-bit RGB versions of SpaceNet 3 images, CC BY-SA 4.0. `--start
-CHECKPOINT` skips the first part: the bundled weights began with the generator that was bundled before, whose digest is
-in their card.
+86.8 thousand with one (7390 s on two cores that other jobs used most of the time; 43 s per thousand when they are
+idle). Result: docs/models.md. The chips (26 for training, 2 for validation, 512 px, 0.76 m) are 8-bit RGB versions of
+SpaceNet 3 images, CC BY-SA 4.0. `--start CHECKPOINT` skips the first part: the bundled weights began with the
+generator that was bundled before, whose digest is in their card.
 
 In the first part, R1's gamma followed the rule of thumb "divide by ten while |logits| < 0.15 and R1 < 0.03, raise it
 when the sign of D(real) passes 0.6". Its recipe is without what came later; but crops come in groups of one chip by
