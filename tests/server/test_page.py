@@ -100,9 +100,12 @@ def test_one_pans_by_mouse(page, address):
     look(page, address, seed=3, row=0, col=0)
     page.mouse.move(600, 300)
     page.mouse.down()
+    # OpenLayers begins to count where it first sees the pointer move, and a busy browser tells of few moves.
+    page.mouse.move(596, 298)
+    page.evaluate("() => new Promise(requestAnimationFrame)")
     page.mouse.move(500, 260, steps=4)
     page.mouse.up()
-    page.wait_for_url(lambda url: place(url)["col"] >= 100 and place(url)["row"] >= 40)  # the map glides on for a while
+    page.wait_for_url(lambda url: place(url)["col"] >= 96 and place(url)["row"] >= 38)  # it may glide on for a while
 
 
 def place(url):
