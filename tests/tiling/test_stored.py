@@ -248,6 +248,7 @@ def test_what_tilegen_did_not_make_is_not_exported(tmp_path: Path) -> None:
         ((0.3, 0, 0, 0, -0.6, 0), (0, 0), "does not lie on the grid"),
         ((0.3, 0.1, 0, 0, -0.3, 0), (0, 0), "does not lie on the grid"),
         ((-0.3, 0, 0, 0, 0.3, 0), (0, 0), "does not lie on the grid"),
+        ((0.3, 0, 0), (0, 0), "does not lie on the grid"),
         ((0.5, 0, 2.0**51, 0, -0.5, 0), (0, 0), "lies so far from the origin"),
         ((0.5, 0, 1, 0, -0.5, 0), (0.25, 0), "does not lie on the grid"),
     ],

@@ -19,6 +19,7 @@ from tilegen.catalog.facts import Band, Facts, checksum, read_facts
 from tilegen.catalog.place import footprint
 from tilegen.errors import InputError, OutputError
 from tilegen.tiling.finished import plain
+from tilegen.tiling.sinks.remote.address import Address, is_url
 
 SUFFIX = ".stac.json"
 
@@ -79,8 +80,7 @@ def save_item(product: str | Path, *, overwrite: bool = False, preview: Path | N
     check_item(product, overwrite=overwrite)
     path = item_path(product)
     content = json.dumps(item_of(product, preview=preview), indent=2, ensure_ascii=False).encode() + b"\n"
-    if "://" in path:
-        from tilegen.tiling.sinks.remote.address import Address
+    if is_url(path):
         from tilegen.tiling.sinks.remote.bucket import opened_bucket
 
         address = Address.parse(os.fspath(product).rstrip("/"))
@@ -130,18 +130,18 @@ def _made() -> datetime:
 def _properties(facts: Facts) -> dict[str, Any]:
     said = {name: plain(facts.said[name]) for name in _NAMES if name in facts.said}
     software = str(said.get("software", "tilegen ")).partition(" ")
-    authority = CRS.from_user_input(facts.crs).to_authority(min_confidence=100)
+    crs = CRS.from_user_input(facts.crs)
+    authority = crs.to_authority(min_confidence=100)
     licence = str(facts.said.get("licence") or "")
-    units_m = CRS.from_user_input(facts.crs).axis_info[0].unit_conversion_factor
-    is_geographic = CRS.from_user_input(facts.crs).is_geographic
+    # A degree of a great circle has about 111 km.
+    unit_m = 111_319.5 if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
     return {
         "description": f"{_LINEAGE} Licence: {licence or 'not stated'}.",
         "synthetic": True,
         "license": _SPDX.get(licence, "other"),
-        # A degree of a great circle has about 111 km.
-        "gsd": float(f"{facts.transform[0] * (111_319.5 if is_geographic else units_m):.6g}"),
+        "gsd": float(f"{facts.transform[0] * unit_m:.6g}"),
         "proj:code": ":".join(authority) if authority else None,
-        **({} if authority else {"proj:wkt2": CRS.from_user_input(facts.crs).to_wkt()}),
+        **({} if authority else {"proj:wkt2": crs.to_wkt()}),
         "proj:shape": list(facts.shape),
         "proj:transform": list(facts.transform),
         "proj:bbox": list(facts.bounds),
@@ -193,9 +193,8 @@ def _band(band: Band) -> dict[str, Any]:
 
 
 def _read(path: str) -> bytes | None:
-    if "://" not in path:
+    if not is_url(path):
         return Path(path).read_bytes() if Path(path).is_file() else None
-    from tilegen.tiling.sinks.remote.address import Address
     from tilegen.tiling.sinks.remote.bucket import opened_bucket
 
     address = Address.parse(path.removesuffix(SUFFIX))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+_ANYBODY = "any reader of GeoTIFF: GDAL, QGIS, rasterio, ArcGIS; xarray with rioxarray"
 _COG = {
-    "deflate": "any reader of GeoTIFF: GDAL, QGIS, rasterio, ArcGIS; xarray with rioxarray",
-    "lzw": "any reader of GeoTIFF: GDAL, QGIS, rasterio, ArcGIS; xarray with rioxarray",
-    "jpeg": "any reader of GeoTIFF: GDAL, QGIS, rasterio, ArcGIS; xarray with rioxarray",
+    "deflate": _ANYBODY,
+    "lzw": _ANYBODY,
+    "jpeg": _ANYBODY,
     "zstd": "readers built on GDAL with zstd: QGIS, rasterio, xarray with rioxarray. For others: --compress deflate",
     "webp": "readers built on GDAL with WebP: QGIS, rasterio, xarray with rioxarray. For others: --compress jpeg",
 }

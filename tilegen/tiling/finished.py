@@ -145,6 +145,8 @@ def extent_of(
         InputError: pixels are not square and north-up, the corner is between pixels of the world, or it is so far away
             that a float does not say which pixel it is.
     """
+    if len(transform) < 6:
+        raise InputError(f"{place} {_OFF_GRID}")
     res, left, top = float(transform[0]), float(transform[2]), float(transform[5])
     if res <= 0 or tuple(map(float, transform[:6])) != (res, 0.0, left, 0.0, -res, top):
         raise InputError(f"{place} {_OFF_GRID}")
