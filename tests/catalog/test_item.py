@@ -161,3 +161,13 @@ def test_what_is_no_image_gets_no_item(tmp_path):
         with pytest.raises(InputError, match=f"{name} is n"):
             save_item(tmp_path / name)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "a.zarr"]
+
+
+def test_a_store_whose_transform_was_cut_short_gets_no_item(tmp_path, product):
+    path = tmp_path / "a.zarr"
+    write_product(open_sink(path, product))
+    said = json.loads((path / "zarr.json").read_text())
+    del said["attributes"]["spatial:transform"][4:]
+    (path / "zarr.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"a\.zarr is not a Zarr store that tilegen finished"):
+        item_of(path)

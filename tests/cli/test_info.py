@@ -104,7 +104,7 @@ def test_a_path_that_is_not_there_is_refused(refused):
 @pytest.mark.parametrize("content", [b"", b"garbage", b"II*\0\xff\xff\xff\xff", pickle.dumps({"size": "5x5"})])
 def test_garbage_is_refused(refused, folder, name, content):
     (folder / name).write_bytes(content)
-    assert refused("info", name) == f"{name} is not a product that tilegen can describe."
+    assert refused("info", name) == f"{name} is neither a GeoTIFF nor a Zarr store of tilegen."
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 100, b"\x02\0\0\0\0\0\0\0{}"])
@@ -115,7 +115,7 @@ def test_garbage_named_as_a_checkpoint_is_refused(refused, folder, content):
 
 def test_a_picture_is_no_product(refused, folder):
     Image.fromarray(np.full((5, 7, 3), 9, np.uint8)).save(folder / "a.png")
-    assert refused("info", "a.png") == "a.png is not a product that tilegen can describe."
+    assert refused("info", "a.png") == "a.png is neither a GeoTIFF nor a Zarr store of tilegen."
 
 
 def test_a_folder_that_is_no_store_is_refused(refused, folder):
@@ -146,7 +146,7 @@ def test_a_truncated_product_is_refused(refused, folder):
     path = folder / "a.tif"
     write_product(open_sink(path, address_product(150, 133)))
     path.write_bytes(path.read_bytes()[:150])
-    assert refused("info", "a.tif") == "a.tif is not a product that tilegen can describe."
+    assert refused("info", "a.tif") == "a.tif is neither a GeoTIFF nor a Zarr store of tilegen."
 
 
 def test_a_truncated_dataset_is_refused(refused, dataset):

@@ -111,10 +111,27 @@ def test_a_run_goes_on_elsewhere(run, texture, folder, start):
     assert run("train", "spacenet", *more, "--render-px", 0, "--no-tensorboard").exit_code == 0
 
 
+@pytest.mark.parametrize("start", ["run", "run/shards"])
+def test_crops_may_grow_on_the_way(run, texture, start):
+    assert run("train", "spacenet", "--data", texture, "--out", "run", *SMALL, "--shards").exit_code == 0
+    old = TrainState.load(Path("run/state.safetensors"))
+    more = ["--continue-from", start, "--crop-px", 2 * old.config.discriminator.crop_px, "--kimg", 0.008]
+    for _ in range(2):  # begun, then resumed
+        result = run(
+            "train", "spacenet", "--data", texture, "--out", "new", *more, "--render-px", 0, "--no-tensorboard"
+        )
+        assert result.exit_code == 0, result.stderr
+    state = TrainState.load(Path("new/state.safetensors"))
+    assert (state.num_images, state.config.discriminator.crop_px) == (8, 2 * old.config.discriminator.crop_px)
+    assert state.history[0]["discriminator"]["crop_px"] == old.config.discriminator.crop_px
+    known, knows = old.discriminator.from_image.weight, state.discriminator.from_image.weight
+    assert 0 < (known - knows).abs().max() <= 1.5 * old.config.lr  # one step from where it was
+
+
 def test_networks_cannot_change_on_the_way(run, texture, refused):
     assert run("train", "spacenet", "--data", texture, "--out", "run", *SMALL).exit_code == 0
     words = ["train", "spacenet", "--data", texture, "--out", "new", "--continue-from", "run"]
-    assert "keeps its networks: give no --preset" in refused(*words, "--preset", "mini")
+    assert "keeps its generator: give no --preset" in refused(*words, "--preset", "mini")
     assert "holds no training run" in refused(*words[:-1], "chips")
 
 

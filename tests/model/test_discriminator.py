@@ -8,6 +8,7 @@ import torch
 from tilegen.errors import InputError
 from tilegen.model.config import GENERATOR_PRESETS, DiscriminatorConfig, preset_discriminator
 from tilegen.model.discriminator import Discriminator, minibatch_std
+from tilegen.model.resample import fir
 from tilegen.training.loss import gradient_penalty
 
 
@@ -100,3 +101,42 @@ def test_presets_double_their_channels_towards_the_coarse_end(preset: str, crop_
     assert channels[0] == generator.channels[-1]
     assert max(channels) <= max(generator.channels)
     assert all(b in (a, 2 * a) for a, b in itertools.pairwise(channels))
+
+
+def test_a_grown_one_sees_what_it_saw_and_then_its_mean() -> None:
+    """Until it learns, a block that was added smooths, halves and does nothing else; the others are as before."""
+    small, _ = network_and_crops()
+    large = Discriminator(small.config.grown(64))
+    large.grow(small.state_dict())
+    assert large.config.channels == (8, 16, 16, 16, 16)
+    weights = large.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in small.state_dict().items())
+    x = torch.randn(2, 16, 16, 16)
+    for block in list(large.blocks)[len(small.blocks) :]:
+        torch.testing.assert_close(block(x), fir(x, gain=1.0, stride=2, padding=1))
+        block.down.weight.grad = None
+        block(x).square().mean().backward()
+        assert block.down.weight.grad.abs().max() > 0  # it can learn
+    assert large(torch.randn(4, 3, 64, 64)).isfinite().all()
+
+
+def test_one_of_the_same_crops_is_only_copied() -> None:
+    network, crops = network_and_crops()
+    torch.manual_seed(1)
+    other = Discriminator(network.config.grown(16))
+    other.grow(network.state_dict())
+    assert torch.equal(other(crops), network(crops))
+
+
+@pytest.mark.parametrize("crop_px", [8, 0, -16, 17, 24, 48])
+def test_crops_do_not_shrink_nor_grow_by_parts(crop_px: int) -> None:
+    network, _ = network_and_crops()
+    with pytest.raises(InputError, match=rf"--crop-px 16, 32, 64 \.\.\., not {crop_px}"):
+        network.config.grown(crop_px)
+
+
+def test_weights_of_another_one_do_not_grow() -> None:
+    network, _ = network_and_crops()
+    wider = Discriminator(DiscriminatorConfig(crop_px=32, channels=(8, 32, 32, 32)))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        wider.grow(network.state_dict())

@@ -122,12 +122,12 @@ def test_a_zarr_store_is_described(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"II*\0", b"\x89PNG", b"no picture at all" * 100])
 def test_a_file_that_is_no_tiff_is_refused(tmp_path, content):
     (tmp_path / "x.tif").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.tif is not a product that tilegen can describe"):
+    with pytest.raises(InputError, match=r"x\.tif is neither a GeoTIFF nor a Zarr store of tilegen"):
         describe_product(tmp_path / "x.tif")
 
 
 def test_a_path_where_nothing_is_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is not a product"):
+    with pytest.raises(InputError, match="is neither a GeoTIFF nor"):
         describe_product(tmp_path / "x.tif")
 
 

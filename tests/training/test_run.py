@@ -72,7 +72,8 @@ def test_a_run_goes_on_with_what_is_not_changed(
     assert continued(tmp_path / "run", texture) == config
     changed = continued(tmp_path / "run", texture, lr=0.003, layer_mixing=0.2)
     assert (changed.lr, changed.sampling.layer_mixing, changed.sampling.area_mixing) == (0.003, 0.2, 0.1)
-    with pytest.raises(InputError, match="keeps its networks: give no --crop-px"):
+    assert continued(tmp_path / "run", texture, crop_px=64).discriminator == config_of(crop_px=64).discriminator
+    with pytest.raises(InputError, match="goes on with those or with larger ones: --crop-px 32, 64, 128"):
         continued(tmp_path / "run", texture, crop_px=16)
     write_image(tmp_path / "grey" / "1.png", textured_pixels(80, 80, bands=1))
     prepare_dataset([tmp_path / "grey"], tmp_path / "grey.safetensors", num_bands=1, val_fraction=0.0, resolution_m=1.0)

@@ -81,6 +81,23 @@ def test_a_state_goes_on_under_other_settings(texture: Path, config_of: ConfigOf
     advance(other, texture, 1)
 
 
+def test_a_state_goes_on_with_larger_crops(texture: Path, config_of: ConfigOf, tmp_path: Path) -> None:
+    """D keeps what it knows and learns on; its optimiser is new, that of G is not."""
+    state = advance(TrainState.new(config_of()), texture, 2)
+    before = saved(state, tmp_path / "state.safetensors")
+    config = config_of(crop_px=64)
+    grown = TrainState.load(tmp_path / "state.safetensors", config)
+    after = saved(grown, tmp_path / "grown.safetensors")
+    kept = {name for name in before if not name.startswith("adam_d.")}
+    assert [name for name in kept if not torch.equal(before[name], after[name])] == []
+    assert [name for name in after if name.startswith("adam_d.")] == []
+    new = f"discriminator.blocks.{len(state.discriminator.blocks)}."
+    assert all(name.startswith(new) for name in set(after) - set(before))
+    learned = saved(advance(grown, texture, 1), tmp_path / "learned.safetensors")
+    assert not torch.equal(learned[new + "down.weight"], after[new + "down.weight"])
+    assert TrainState.load(tmp_path / "learned.safetensors").config == config
+
+
 @given(kept=st.floats(0, 1, exclude_max=True))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_truncated_state_is_refused(config_of: ConfigOf, tmp_path: Path, kept: float) -> None:

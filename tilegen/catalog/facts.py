@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zarr
-from rasterio.errors import RasterioIOError
 
 from tilegen.errors import InputError
 from tilegen.tiling.finished import crs_of, is_zarr_store, opened_file, opened_store, opened_tiff, says_what_made_it
@@ -84,10 +83,7 @@ def read_facts(product: str | Path) -> Facts:
         InputError: it is none.
     """
     path = os.fspath(product)
-    try:
-        facts = _zarr_facts(path) if is_zarr_store(path) else _tiff_facts(path)
-    except RasterioIOError:
-        raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
+    facts = _zarr_facts(path) if is_zarr_store(path) else _tiff_facts(path)
     if not says_what_made_it(facts.said):
         raise InputError(f"{path} does not say what made it. Was it made by tilegen?")
     return facts
@@ -144,7 +140,7 @@ def _zarr_facts(path: str) -> Facts:
                 name=_name(path),
                 crs=crs_of(said),
                 shape=(int(image.shape[-2]), int(image.shape[-1])),
-                transform=tuple(said["spatial:transform"]),
+                transform=_six(said["spatial:transform"]),
                 dtype=str(image.dtype),
                 nodata=about.get("nodata"),
                 bands=_store_bands(about),
@@ -163,6 +159,16 @@ def _store_bands(about: Mapping[str, Any]) -> tuple[Band, ...]:
     return tuple(
         Band(name=name, scale=scale, offset=offset) for name, scale, offset in zip(names, scales, offsets, strict=True)
     )
+
+
+def _six(coefficients: Sequence[float]) -> tuple[float, ...]:
+    """The coefficients of an affine transform.
+
+    Raises:
+        ValueError: they are fewer, or no numbers.
+    """
+    a, b, c, d, e, f = (float(value) for value in coefficients[:6])
+    return a, b, c, d, e, f
 
 
 def _statistics(tags: Mapping[str, str]) -> dict[str, float] | None:

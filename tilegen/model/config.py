@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tilegen.bands import RGB
 from tilegen.errors import InputError
@@ -78,6 +78,20 @@ class DiscriminatorConfig:
                 f"A discriminator of {len(self.channels)} resolutions judges crops of "
                 f"{4 << (len(self.channels) - 1)} px, not {self.crop_px} px."
             )
+
+    def grown(self, crop_px: int) -> DiscriminatorConfig:
+        """The same discriminator for crops of the same size or larger ones, with more blocks before its head.
+
+        Raises:
+            InputError: `crop_px` is not the size of this one's crops times a power of two.
+        """
+        added = (crop_px // self.crop_px).bit_length() - 1
+        if added < 0 or crop_px != self.crop_px << added:
+            raise InputError(
+                f"The run saw crops of {self.crop_px} px and goes on with those or with larger ones: "
+                f"--crop-px {self.crop_px}, {2 * self.crop_px}, {4 * self.crop_px} ..., not {crop_px}."
+            )
+        return replace(self, crop_px=crop_px, channels=self.channels + self.channels[-1:] * added)
 
 
 def _generator(channels: tuple[int, ...], w_dim: int, mapping_layers: int) -> GeneratorConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float, Float32
@@ -32,6 +33,12 @@ class DiscriminatorBlock(nn.Module):
         skip = self.skip(fir(x, gain=1.0, stride=2, padding=1))
         x = activated(self.conv(x))
         return activated(self.down(fir(x, gain=1.0, padding=2))) + skip
+
+    @torch.no_grad()
+    def begin_as_mean(self) -> None:
+        """Until it learns, let the block, which has as many channels as it gets, smooth and halve and no more."""
+        self.down.weight.zero_()
+        self.skip.weight.copy_(torch.eye(len(self.skip.weight))[:, :, None, None] / self.skip.weight_gain)
 
 
 def minibatch_std(x: Float[Tensor, "batch c rows cols"], group_size: int) -> Float[Tensor, "batch c+1 rows cols"]:
@@ -64,6 +71,20 @@ class Discriminator(nn.Module):
         self.conv = Conv(last + 1, last, 3, padding=1, gain=math.sqrt(2))
         self.hidden = Linear(last * 4 * 4, last, gain=math.sqrt(2))
         self.out = Linear(last, 1)
+
+    def grow(self, weights: dict[str, Tensor]) -> None:
+        """Go on from the weights of a discriminator of smaller crops, of which this one is `DiscriminatorConfig.grown`.
+
+        Its blocks see the same pixels as before, and its head the mean of what it saw: after Karras et al. 2018,
+        section 3, but the new blocks lie before the head, so that what is known of edges and materials stays.
+
+        Raises:
+            RuntimeError: the weights are of another discriminator.
+        """
+        for index, block in enumerate(self.blocks):
+            if f"blocks.{index}.skip.weight" not in weights:
+                cast("DiscriminatorBlock", block).begin_as_mean()
+        self.load_state_dict(self.state_dict() | weights)
 
     def forward(
         self, image: Float32[Tensor, "batch bands crop_px crop_px"], dtype: torch.dtype = torch.float32

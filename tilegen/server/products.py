@@ -11,14 +11,14 @@ import numpy as np
 import rasterio
 import zarr
 from jaxtyping import UInt8
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning
 
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
 from tilegen.server.grid import BLOCK_PX, MapGrid, zoom_of
-from tilegen.tiling.finished import crs_of, plain
+from tilegen.tiling.finished import crs_of, is_zarr_store, opened_tiff, plain
 from tilegen.tiling.sinks.zarr_attributes import stored_levels
 
 
@@ -75,14 +75,14 @@ class ProductImagery:
 
     def command(self) -> tuple[str, ...] | None:
         """GDAL's, for a GeoTIFF."""
-        if self.path.is_dir():
+        if is_zarr_store(self.path):
             return None
         place = ("-srcwin", "{col}", "{row}", "{cols}", "{rows}")
         return ("gdal_translate", *place, self.path.name, "area.tif")
 
     def _read(self, level: int, window: Window) -> UInt8[np.ndarray, "bands rows cols"]:
         rows, cols = slice(window.row0, window.row1), slice(window.col0, window.col1)
-        if self.path.is_dir():
+        if is_zarr_store(self.path):
             levels = stored_levels(zarr.open_group(self.path, mode="r").attrs.asdict())
             array = zarr.open_array(self.path, path=levels[level], mode="r")
             return np.asarray(array[:, rows, cols])
@@ -103,24 +103,21 @@ def open_product(path: Path, *, max_zoom_out: int) -> ProductImagery:
     Raises:
         InputError: it is none, it has no place on the Earth, or its pixels are not 8 bits.
     """
-    product = _opened_zarr(path) if path.is_dir() else _opened_tiff(path)
+    product = _opened_zarr(path) if is_zarr_store(path) else _opened_tiff(path)
     grid = product.grid
     wanted = min(max_zoom_out, zoom_of(max(product.shapes[0]))) + 1
     return replace(product, grid=replace(grid, num_levels=max(grid.num_levels, wanted)))
 
 
 def _opened_tiff(path: Path) -> ProductImagery:
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            rasterio.open(path, driver="GTiff") as tiff,
-        ):
-            crs, transform, dtypes = tiff.crs, tuple(tiff.transform), set(tiff.dtypes)
-            names = [name or f"band {number}" for number, name in enumerate(tiff.descriptions, start=1)]
-            tags = {name: plain(value) for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
-            shapes = _halves((tiff.height, tiff.width), tiff.overviews(1))
-    except RasterioIOError:
-        raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        opened_tiff(path) as tiff,
+    ):
+        crs, transform, dtypes = tiff.crs, tuple(tiff.transform), set(tiff.dtypes)
+        names = [name or f"band {number}" for number, name in enumerate(tiff.descriptions, start=1)]
+        tags = {name: plain(value) for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
+        shapes = _halves((tiff.height, tiff.width), tiff.overviews(1))
     if crs is None:
         raise InputError(f"{path} has no CRS, so it has no place on a map. Give it one with gdal_edit.py -a_srs.")
     if dtypes != {"uint8"}:

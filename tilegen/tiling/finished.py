@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio.errors import RasterioIOError
 from rasterio.session import DummySession
 from zarr.abc.store import Store
 
@@ -29,8 +30,18 @@ def opened_tiff(product: Path | str) -> Iterator[Any]:
     """A GeoTIFF for rasterio.
 
     Raises:
-        OutputError: the object store refuses. RasterioIOError: there is no GeoTIFF.
+        OutputError: the object store refuses. InputError: there is no GeoTIFF.
     """
+    with ExitStack() as opened:
+        try:
+            tiff = opened.enter_context(_tiff(product))
+        except RasterioIOError:
+            raise InputError(f"{product} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
+        yield tiff
+
+
+@contextmanager
+def _tiff(product: Path | str) -> Iterator[Any]:
     if not is_url(product):
         with rasterio.open(product, driver="GTiff") as tiff:
             yield tiff

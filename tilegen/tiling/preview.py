@@ -11,7 +11,7 @@ import zarr
 from jaxtyping import UInt, UInt8
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning
 
 from tilegen.atomic import new_file
 from tilegen.errors import InputError, OutputError
@@ -109,28 +109,25 @@ def describe_product(product: Path | str) -> dict[str, Any]:
 
 
 def _describe_tiff(path: Path | str) -> dict[str, Any]:
-    try:
-        # An image without a place is described, too, and as such.
-        with (
-            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            opened_tiff(path) as tiff,
-        ):
-            tags = {name: value for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
-            return {
-                "format": tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", tiff.driver),
-                "size": f"{tiff.width}x{tiff.height}",
-                "bands": list(tiff.descriptions),
-                "crs": None if tiff.crs is None else tiff.crs.to_string(),
-                "bounds": list(tiff.bounds),
-                "res": list(tiff.res),
-                "nodata": tiff.nodata,
-                "overviews": tiff.overviews(1),
-                "compression": None if tiff.compression is None else tiff.compression.value,
-                "dtype": tiff.dtypes[0],
-                "provenance": tags,
-            }
-    except RasterioIOError:
-        raise InputError(f"{path} is not a product that tilegen can describe.") from None
+    # An image without a place is described, too, and as such.
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        opened_tiff(path) as tiff,
+    ):
+        tags = {name: value for name, value in tiff.tags().items() if name != "AREA_OR_POINT"}
+        return {
+            "format": tiff.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", tiff.driver),
+            "size": f"{tiff.width}x{tiff.height}",
+            "bands": list(tiff.descriptions),
+            "crs": None if tiff.crs is None else tiff.crs.to_string(),
+            "bounds": list(tiff.bounds),
+            "res": list(tiff.res),
+            "nodata": tiff.nodata,
+            "overviews": tiff.overviews(1),
+            "compression": None if tiff.compression is None else tiff.compression.value,
+            "dtype": tiff.dtypes[0],
+            "provenance": tags,
+        }
 
 
 def _describe_zarr(path: Path | str) -> dict[str, Any]:

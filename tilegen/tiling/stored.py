@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import zarr
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning
 
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference
@@ -123,33 +123,30 @@ def _zarr_product(place: str) -> tuple[Product, tuple[str, ...]]:
 
 
 def _tiff_product(place: str) -> Product:
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            opened_tiff(place) as tiff,
-        ):
-            said = {name: _meant(name, text) for name, text in tiff.tags().items() if name not in _NO_PROVENANCE}
-            _require_ours(place, said)
-            _require(_is_as_written(tiff, said), f"{place} {_CHANGED}")
-            _require(lossy_encoding(place, tiff) is None, f"{place} {_LOSSY}")
-            chunk_px = int(tiff.block_shapes[0][0])
-            anchor = stored_anchor(place, said)
-            georef = GeoReference(crs=tiff.crs.to_string(), res=float(tiff.transform.a), anchor=anchor)
-            is_scaled = set(tiff.scales) != {1.0} or set(tiff.offsets) != {0.0}
-            return Product(
-                extent=extent_of(place, tiff.shape, tuple(tiff.transform), anchor),
-                georef=georef,
-                dtype=tiff.dtypes[0],
-                scales=tuple(tiff.scales) if is_scaled else (),
-                offsets=tuple(tiff.offsets) if is_scaled else (),
-                band_names=tuple(str(name) for name in tiff.descriptions),
-                provenance=said,
-                chunk_px=chunk_px,
-                shard_px=max(_SHARD_PX, chunk_px),
-                nodata=int(tiff.nodata or 0),
-            )
-    except RasterioIOError:
-        raise InputError(f"{place} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        opened_tiff(place) as tiff,
+    ):
+        said = {name: _meant(name, text) for name, text in tiff.tags().items() if name not in _NO_PROVENANCE}
+        _require_ours(place, said)
+        _require(_is_as_written(tiff, said), f"{place} {_CHANGED}")
+        _require(lossy_encoding(place, tiff) is None, f"{place} {_LOSSY}")
+        chunk_px = int(tiff.block_shapes[0][0])
+        anchor = stored_anchor(place, said)
+        georef = GeoReference(crs=tiff.crs.to_string(), res=float(tiff.transform.a), anchor=anchor)
+        is_scaled = set(tiff.scales) != {1.0} or set(tiff.offsets) != {0.0}
+        return Product(
+            extent=extent_of(place, tiff.shape, tuple(tiff.transform), anchor),
+            georef=georef,
+            dtype=tiff.dtypes[0],
+            scales=tuple(tiff.scales) if is_scaled else (),
+            offsets=tuple(tiff.offsets) if is_scaled else (),
+            band_names=tuple(str(name) for name in tiff.descriptions),
+            provenance=said,
+            chunk_px=chunk_px,
+            shard_px=max(_SHARD_PX, chunk_px),
+            nodata=int(tiff.nodata or 0),
+        )
 
 
 def _is_as_written(tiff: Any, said: Mapping[str, Any]) -> bool:

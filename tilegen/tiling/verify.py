@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 from jaxtyping import UInt
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning
 from zarr.abc.store import Store
 
 from tilegen.errors import InputError, TilegenError
@@ -213,16 +213,13 @@ def _compared(
 
 def _opened_tiff(path: Path | str) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:
     """(rows, cols), affine transform row by row, CRS and provenance."""
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            opened_tiff(path) as tiff,
-        ):
-            provenance = {name: plain(value) for name, value in tiff.tags().items()}
-            crs = tiff.crs.to_string() if tiff.crs else ""
-            return (tiff.height, tiff.width), tuple(tiff.transform), crs, provenance
-    except RasterioIOError:
-        raise InputError(f"{path} is neither a GeoTIFF nor a Zarr store of tilegen.") from None
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        opened_tiff(path) as tiff,
+    ):
+        provenance = {name: plain(value) for name, value in tiff.tags().items()}
+        crs = tiff.crs.to_string() if tiff.crs else ""
+        return (tiff.height, tiff.width), tuple(tiff.transform), crs, provenance
 
 
 def _opened_zarr(path: Path | str) -> tuple[tuple[int, int], Sequence[float], str, dict[str, Any]]:

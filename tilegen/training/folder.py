@@ -112,8 +112,9 @@ def _from_shards(folder: Path, config: TrainConfig) -> TrainState:
     metadata, parts = load_shards(folder)
     try:
         state = TrainState.new(config)
-        for name, tensors in parts.items():
-            getattr(state, name).load_state_dict(tensors)
+        state.generator.load_state_dict(parts["generator"])
+        state.average.load_state_dict(parts["average"])
+        state.discriminator.grow(parts["discriminator"])
         state.set_counters(metadata)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]

@@ -78,19 +78,22 @@ def configured(
 def continued(start: Path, data: Path, **options: Any) -> TrainConfig:
     """The config of the run in `start` going on on the packed dataset `data`, with `options` changed.
 
+    `crop_px` may grow: D then keeps what it knows; see `Discriminator.grow`.
+
     Raises:
         TrainingError: there is no run. InputError: a value out of range. DataError: the dataset cannot be used.
     """
-    if given := {"preset", "crop_px", "sigma_cells"} & set(options):
-        raise InputError(f"A run that goes on keeps its networks: give no --{min(given).replace('_', '-')}.")
+    if given := {"preset", "sigma_cells"} & set(options):
+        raise InputError(f"A run that goes on keeps its generator: give no --{min(given).replace('_', '-')}.")
     config = load_config(start)
-    dataset = _usable(data, config.discriminator.crop_px)
+    discriminator = config.discriminator.grown(options.pop("crop_px", config.discriminator.crop_px))
+    dataset = _usable(data, discriminator.crop_px)
     if dataset.band_names != config.generator.band_names:
         raise InputError(
             f"The run in {start} paints {', '.join(config.generator.band_names)}, the data have "
             f"{', '.join(dataset.band_names)}. Start a new run."
         )
-    return _with(config, {"dataset_digest": dataset.digest} | options)
+    return _with(config, {"dataset_digest": dataset.digest, "discriminator": discriminator} | options)
 
 
 def run_training(  # noqa: PLR0913  the parts of one run

@@ -121,14 +121,16 @@ class TrainState(Counters):
     def load(cls, path: Path, config: TrainConfig | None = None, device: torch.device = _CPU) -> TrainState:
         """The state that `save` wrote; with `config`, the same networks going on under other settings.
 
+        D may have grown for larger crops. Its optimiser is then new: the second moment is warm again after some
+        hundred steps.
+
         Raises:
             TrainingError: the file is not a whole training state, or was altered.
         """
         try:
             metadata, tensors = _unaltered(path)
             state = cls.new(config or from_dict(TrainConfig, metadata["config"]), device)
-            # A run that goes on may be the first that has a critic, or one that looks through another network.
-            state._restore(tensors, with_critic=_same_critic(state.config, metadata["config"]))
+            state._restore(tensors, from_dict(TrainConfig, metadata["config"]))
             state.set_counters(metadata)
         except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise TrainingError(
@@ -162,23 +164,29 @@ class TrainState(Counters):
         optimisers = {"adam_g": self.adam_g, "adam_d": self.adam_d}
         return optimisers if self.adam_critic is None else optimisers | {"adam_critic": self.adam_critic}
 
-    def _restore(self, tensors: dict[str, Tensor], *, with_critic: bool) -> None:
+    def _restore(self, tensors: dict[str, Tensor], before: TrainConfig) -> None:
+        """Take what was learned under the config `before`, as far as this run goes on with it."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             part, _, key = name.partition(".")
             parts.setdefault(part, {})[key] = tensor
+        new = set() if _same_critic(self.config, before) else {"critic", "adam_critic"}
+        if self.config.discriminator.crop_px != before.discriminator.crop_px:
+            self.discriminator.grow(parts["discriminator"])
+            new |= {"discriminator", "adam_d"}
         for name, network in self._networks().items():
-            if name != "critic" or with_critic:
+            if name not in new:
                 network.load_state_dict(parts[name])
         for name, optimiser in self._optimisers().items():
-            if name != "adam_critic" or with_critic:
+            if name not in new:
                 groups = optimiser.state_dict()["param_groups"]
                 optimiser.load_state_dict({"state": _nested(parts.get(name, {})), "param_groups": groups})
 
 
-def _same_critic(config: TrainConfig, before: dict[str, Any]) -> bool:
-    """Whether a state written under the config `before` holds what the critic of `config` has learned."""
-    return bool(before.get("critic_weight")) and before["critic_digest"] == config.critic_digest
+def _same_critic(config: TrainConfig, before: TrainConfig) -> bool:
+    """Whether a run under `before` has what the critic of `config` has learned: it may be the first that has a critic,
+    or one that looks through another network."""
+    return bool(before.critic_weight) and before.critic_digest == config.critic_digest
 
 
 def _adam(network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:

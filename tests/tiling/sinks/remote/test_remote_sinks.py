@@ -138,7 +138,7 @@ def test_what_is_not_there_or_is_something_else_cannot_be_described(bucket, s3, 
     with pytest.raises(TilegenError, match=r"is not there|is not a Zarr store that tilegen wrote"):
         describe_product(f"s3://{bucket}/a{suffix}")
     s3.put_object(Bucket=bucket, Key=f"a{suffix}{place(suffix)}", Body=b"thesis")
-    with pytest.raises(TilegenError, match=r"is not a product that tilegen can describe|is not a Zarr store"):
+    with pytest.raises(TilegenError, match=r"is neither a GeoTIFF nor a Zarr store of tilegen|is not a Zarr store"):
         describe_product(f"s3://{bucket}/a{suffix}")
 
 

@@ -36,7 +36,7 @@ class Address:
         """
         scheme, _, rest = url.partition("://")
         if scheme.lower() != _SCHEME:
-            raise InputError(f"{scheme}:// is no object store that tilegen writes to. Give s3://BUCKET/NAME or a path.")
+            raise InputError(f"{scheme}:// is no object store that tilegen knows. Give s3://BUCKET/NAME or a path.")
         bucket, _, key = rest.partition("/")
         if "@" in bucket:
             raise InputError("An address has no credentials in it. Give s3://BUCKET/NAME, and see docs/stores.md.")
