@@ -61,6 +61,17 @@ def test_nobody_waits_for_a_process_that_died_before_it_joined() -> None:
 def test_processes_do_not_share_one_gpu(texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"2 processes do not share one GPU\. Give --device cuda, or --processes 1"):
         run_training(config_of(num_processes=2), texture, tmp_path / "run", Schedule(kimg=1.0), device="cuda:1")
+    with pytest.raises(InputError, match=r"9 processes need as many GPUs, and there are \d\. Give --processes \d\."):
+        run_training(config_of(num_processes=9, batch=36), texture, tmp_path / "run", Schedule(kimg=1.0), device="cuda")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_a_critic_begins_nothing_without_its_weights(
+    texture: Path, config_of: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    config = config_of(critic_weight=1.0, critic_digest="00")
+    with pytest.raises(InputError, match="This run has a critic: give --features"):
+        run_training(config, texture, tmp_path / "run", Schedule(kimg=1.0))
     assert not (tmp_path / "run").exists()
 
 

@@ -147,10 +147,24 @@ def test_what_is_no_state_is_refused(config_of: ConfigOf, tmp_path: Path) -> Non
         TrainState.load(tmp_path / "none.safetensors")
 
 
+def test_a_device_without_room_is_no_fault_of_the_file(
+    config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TrainState.new(config_of()).save(tmp_path / "state.safetensors")
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TrainState, "_restore", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        TrainState.load(tmp_path / "state.safetensors")
+
+
 def test_a_state_of_other_networks_is_refused(config_of: ConfigOf, tmp_path: Path) -> None:
     TrainState.new(config_of()).save(tmp_path / "state.safetensors")
-    with pytest.raises(TrainingError, match="not a whole training state"):
-        TrainState.load(tmp_path / "state.safetensors", config_of(crop_px=16))
+    for other in (config_of(crop_px=16), config_of(preset="mini")):
+        with pytest.raises(TrainingError, match="holds other networks than those of the run"):
+            TrainState.load(tmp_path / "state.safetensors", other)
 
 
 def test_weights_that_are_not_finite_never_replace_a_good_state(tmp_path: Path, config_of: ConfigOf) -> None:

@@ -61,7 +61,11 @@ def train() -> None:
 @click.option("--processes", "num_processes", type=click.IntRange(1, 64), help="[default: one per GPU, or two cores]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--continue-from", type=click.Path(path_type=Path), help="A run, its shards or a checkpoint.")
-@click.option("--features", type=click.Path(path_type=Path), help="Weights of SqueezeNet 1.0: score each snapshot.")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="Weights of SqueezeNet 1.0: score each snapshot, and what a critic sees through.",
+)
 @click.option("--snapshot-minutes", type=_POSITIVE, default=5.0, show_default=True)
 @click.option("--render-px", type=int, default=2048, show_default=True, help="Large render per snapshot; 0: none.")
 @click.option("--tensorboard/--no-tensorboard", default=True, show_default=True, help="Event files too.")
@@ -71,7 +75,8 @@ def spacenet(
 ) -> None:
     """Train on a packed dataset until --kimg or --minutes, with a snapshot, pictures and scores now and then.
 
-    The same command resumes a run that was stopped, and ends as if it had never been.
+    The same command resumes a run that was stopped, and ends as if it had never been. With --continue-from RUN, what is
+    not given stays as it was in RUN.
 
     Example:  tilegen train spacenet --data vegas.safetensors --out runs/vegas
     """

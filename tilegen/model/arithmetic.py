@@ -66,11 +66,15 @@ def chosen_device(device: str, *, here: bool = True) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device).type
+        kind, index = torch.device(device).type, torch.device(device).index or 0
     except RuntimeError:
-        kind = ""
+        kind, index = "", 0
     if kind not in {"cpu", "cuda"}:
         raise InputError(f"Unknown device {device!r}. Choose auto, cpu, cuda or cuda:N.")
-    if here and kind == "cuda" and not torch.cuda.is_available():
+    if not here or kind == "cpu":
+        return device
+    if not torch.cuda.is_available():
         raise InputError(f"There is no CUDA device for --device {device}. Use --device cpu.")
+    if index >= torch.cuda.device_count():
+        raise InputError(f"There is no --device {device}: CUDA devices are 0 to {torch.cuda.device_count() - 1} here.")
     return device

@@ -101,7 +101,8 @@ class TrainConfig:
             raise InputError(f"--batch {self.batch} must be a multiple of --processes {self.num_processes}.")
         if self.share % self.discriminator.group_size:
             raise InputError(
-                f"Each process has {self.share} crops, not a multiple of --group-size {self.discriminator.group_size}."
+                f"Each of {self.num_processes} processes would have {self.share} crops, and they come in groups of "
+                f"{self.discriminator.group_size}. Give fewer --processes, or a larger --batch."
             )
         weights = (self.r1_gamma, self.path_length_weight, self.lattice_weight, self.critic_weight)
         if not (0 < self.lr < math.inf and all(0 <= weight < math.inf for weight in weights)):

@@ -74,7 +74,8 @@ def train(
         clock, last_snapshot = _Clock(state, schedule), time.monotonic()
         sums: dict[str, list[float]] = defaultdict(list)
         while True:
-            done = agreed(stop.number is not None or clock.is_over(), state.device)
+            is_over = clock.is_over()
+            done = agreed(is_over or stop.number is not None, state.device)
             if sums and (done or clock.report_is_due()):
                 report(_report(state, log, sums, clock))
             if done or time.monotonic() - last_snapshot >= schedule.snapshot_s:

@@ -118,12 +118,11 @@ def run_training(  # noqa: PLR0913  the parts of one run
 
     Raises:
         TrainingError: the folder holds another run, a loss is not finite, or a process died.
-        OutputError: another process is training there. InputError: several processes for one GPU.
+        OutputError: another process is training there. InputError: fewer GPUs than processes, or no weights for the
+            critic; nothing is written then.
     """
-    if device.startswith("cuda:") and config.num_processes > 1:
-        raise InputError(
-            f"{config.num_processes} processes do not share one GPU. Give --device cuda, or --processes 1."
-        )
+    _check_devices(device, config.num_processes)
+    _check_critic(config, critic)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -228,10 +227,29 @@ def _eyes(config: TrainConfig, path: Path | None, device: torch.device) -> Eyes 
     """The network that the critic sees through; None without a critic."""
     if not config.critic_weight:
         return None
-    if path is None:
-        raise InputError("This run has a critic: give --features with the weights that it sees through.")
+    assert path is not None
     dtype = torch.bfloat16 if config.bfloat16 else torch.float32
     return Eyes.open(path, config.critic_digest, config.generator.band_names, device, dtype)
+
+
+def _check_critic(config: TrainConfig, path: Path | None) -> None:
+    if config.critic_weight and path is None:
+        raise InputError("This run has a critic: give --features with the weights that it sees through.")
+
+
+def _check_devices(device: str, num_processes: int) -> None:
+    """Pass if each process has a GPU of its own, where they need one.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if device.startswith("cuda:") and num_processes > 1:
+        raise InputError(f"{num_processes} processes do not share one GPU. Give --device cuda, or --processes 1.")
+    if device == "cuda" and num_processes > torch.cuda.device_count():
+        raise InputError(
+            f"{num_processes} processes need as many GPUs, and there are {torch.cuda.device_count()}. "
+            f"Give --processes {max(torch.cuda.device_count(), 1)}."
+        )
 
 
 def _places(device: str) -> int:

@@ -125,17 +125,27 @@ class TrainState(Counters):
         hundred steps.
 
         Raises:
-            TrainingError: the file is not a whole training state, or was altered.
+            TrainingError: the file is not a whole training state, was altered, or is of other networks.
         """
         try:
             metadata, tensors = _unaltered(path)
-            state = cls.new(config or from_dict(TrainConfig, metadata["config"]), device)
-            state._restore(tensors, from_dict(TrainConfig, metadata["config"]))
-            state.set_counters(metadata)
-        except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            before, counters = from_dict(TrainConfig, metadata["config"]), _counters(metadata)
+        except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise TrainingError(
                 f"{path} is not a whole training state ({error}). Start again in another --out."
             ) from None
+        # Outside of any try: if the device has no room, that is no fault of the file.
+        state = cls.new(config or before, device)
+        try:
+            state._restore(tensors, before)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise TrainingError(
+                f"{path} holds other networks than those of the run ({reason}). Start again in another --out."
+            ) from None
+        state._count_from(counters)
         return state
 
     def counters(self) -> dict[str, Any]:
@@ -148,7 +158,9 @@ class TrainState(Counters):
         Raises:
             KeyError: one is missing. InputError: one is of another type or out of range.
         """
-        counters = from_dict(Counters, {field.name: values[field.name] for field in fields(Counters)})
+        self._count_from(_counters(values))
+
+    def _count_from(self, counters: Counters) -> None:
         for field in fields(Counters):
             setattr(self, field.name, getattr(counters, field.name))
 
@@ -181,6 +193,10 @@ class TrainState(Counters):
             if name not in new:
                 groups = optimiser.state_dict()["param_groups"]
                 optimiser.load_state_dict({"state": _nested(parts.get(name, {})), "param_groups": groups})
+
+
+def _counters(values: dict[str, Any]) -> Counters:
+    return from_dict(Counters, {field.name: values[field.name] for field in fields(Counters)})
 
 
 def _same_critic(config: TrainConfig, before: TrainConfig) -> bool:
