@@ -57,7 +57,7 @@ def test_pixels_are_bytes_that_leave_nodata_free(world: World) -> None:
 def test_a_tile_is_near_what_one_pass_over_any_window_gives(world: World) -> None:
     """At most one code value, from rounding; and then rarely."""
     window = Window.from_size(61, 83, row0=201, col0=-300)
-    difference = np.abs(world.read(window).astype(int) - world.renderer.render_exact(window))
+    difference = np.abs(world.read(window).astype(int) - world.renderer.render_alone(window))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
 

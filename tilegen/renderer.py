@@ -118,7 +118,7 @@ class TileGenerator:
 
     def render_tile(self, tile: Window) -> UInt[np.ndarray, "bands rows cols"]:
         """Pixels of one tile, 1 and more; the same bytes whatever the caller has set in torch."""
-        return self.render_exact(tile)
+        return self.render_alone(tile)
 
     def render_tiles(self, tiles: Iterable[Window]) -> Iterator[UInt[np.ndarray, "bands rows cols"]]:
         """`render_tile` of each; a GPU paints the next one while pixels are on their way. See `RendersAhead`."""
@@ -130,7 +130,7 @@ class TileGenerator:
         while on_their_way:
             yield on_their_way.popleft().arrived().numpy()
 
-    def render_exact(self, window: Window) -> UInt[np.ndarray, "bands rows cols"]:
+    def render_alone(self, window: Window) -> UInt[np.ndarray, "bands rows cols"]:
         """Pixels of any window in one pass, off the lattice; equal to the tiles' but for rounding (1 code value)."""
         return self._begun(window).arrived().numpy()
 

@@ -72,7 +72,7 @@ class World:
             whole_tiles: False paints the window alone and in one pass: a fraction of the time and memory of the tiles
                 around a small one, for looking. A pixel in ten thousand may differ by one code value (float32).
         """
-        return render_window(self.renderer, window) if whole_tiles else self.renderer.render_exact(window)
+        return render_window(self.renderer, window) if whole_tiles else self.renderer.render_alone(window)
 
     def to_xarray(
         self,

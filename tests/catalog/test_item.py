@@ -61,6 +61,13 @@ def test_an_item_is_valid_and_says_what_the_product_says(path, product):
     assert -0.001 < south < north < 0.001
 
 
+def test_a_degree_is_as_long_as_everywhere_else(tmp_path, product):
+    georef = GeoReference(crs="EPSG:4326", res=0.001)
+    write_product(open_sink(tmp_path / "a.tif", replace(product, georef=georef)))
+    said = item_of(tmp_path / "a.tif")["properties"]
+    assert said["gsd"] == pytest.approx(0.001 * georef.unit_m, rel=1e-5) == pytest.approx(111.195, rel=1e-5)
+
+
 def test_the_checksum_and_the_statistics_are_those_of_the_file(tmp_path, product):
     write_product(open_sink(tmp_path / "a.tif", product))
     asset, content = item_of(tmp_path / "a.tif")["assets"]["data"], (tmp_path / "a.tif").read_bytes()

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -109,6 +110,17 @@ def test_a_dry_run_tells_everything_and_writes_nothing(run, words, folder):
     for said in ("100 x 80 pixels, 3 bands", "tiles in 1 shards of 2048 px", "MiB per worker, 1 workers", "rgb3"):
         assert said in result.stdout
     assert list(folder.iterdir()) == []
+
+
+def test_a_plan_knows_how_well_a_product_is_compressed(run, model):
+    words = ["--size", "3000x3000", "--model", model, "--device", "cpu", "--dry-run"]
+    said = {
+        name: re.search(r"^disk +about ([\d.]+) MiB", run("generate", *name.split(), *words).stdout, re.MULTILINE)
+        for name in ("a.tif", "a.tif --compress jpeg", "a.zarr")
+    }
+    disk_mib = {name: float(found[1]) for name, found in said.items()}
+    assert 3 * disk_mib["a.tif --compress jpeg"] < disk_mib["a.tif"]
+    assert disk_mib["a.zarr"] < disk_mib["a.tif"]  # which is on the disk twice
 
 
 @pytest.mark.parametrize("size", ["100x80", "100X80", "100×80", "100,80", " 100 x 80 "])

@@ -170,6 +170,25 @@ def test_a_product_with_an_aoi_is_verified_pixel_by_pixel(run, model, generate):
 
 
 @pytest.mark.cluster
+def test_a_sample_is_taken_of_tiles_that_the_aoi_meets(run, model, generate):
+    """However many are asked for; only --all looks at the others, which must be empty."""
+    save("small.geojson", shapely.box(13.0000, 52.0000, 13.0005, 52.0003))
+    size = ["--size", "1600x1100", "--crs", "EPSG:32633", "--origin", "362600,5763600"]
+    generate("a.zarr", "--aoi", "small.geojson", *size)
+    words = ["verify", "a.zarr", "--model", model, "--quiet"]
+    everywhere = run(*words, "--all").stdout
+    total = int(re.fullmatch(r"a\.zarr: (\d+) tiles are identical \(\1 in all\)\.\n", everywhere)[1])
+    said = run(*words, "--tiles", total).stdout
+    drawn = int(re.fullmatch(rf"a\.zarr: (\d+) tiles are identical \({total} in all\)\.\n", said)[1])
+    assert drawn < total
+    assert run(*words).stdout == said  # by chance, but there are no others
+    image = zarr.open_array("a.zarr", path="image", mode="r+")
+    image[0, -1, -1] = 9
+    assert run(*words).exit_code == 0
+    assert run(*words, "--all").exit_code == 1
+
+
+@pytest.mark.cluster
 def test_a_large_polygon_is_asked_for_when_its_product_is_verified(run, model, generate):
     save("round.geojson", shapely.Point(13.0, 52.0).buffer(0.001, quad_segs=1000))
     save("other.geojson", shapely.Point(13.0, 52.0).buffer(0.0011, quad_segs=1000))

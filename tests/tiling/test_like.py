@@ -57,10 +57,20 @@ def test_any_corner_is_on_its_own_grid(left, top, res):
     assert georef.window((left, top - 3 * res, left + 5 * res, top)) == Window.from_size(3, 5, row0=row, col0=col)
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
-def test_our_own_products_give_their_own_grid(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.tif", {}),
+        ("a.zarr", {}),
+        ("a.zarr", {"layout": "groups"}),
+        ("a.zarr", {"zarr_format": 2}),
+        ("a.zarr", {"zarr_format": 2, "layout": "groups"}),
+    ],
+    ids=str,
+)
+def test_our_own_products_give_their_own_grid(tmp_path, name, options):
     product = address_product(70, 50)
-    write_product(open_sink(tmp_path / name, product))
+    write_product(open_sink(tmp_path / name, product, options))
     assert read_grid(tmp_path / name) == (product.georef, product.extent)
 
 
@@ -68,6 +78,35 @@ def test_a_store_that_does_not_say_where_it_lies_is_refused(tmp_path):
     zarr.create_group(tmp_path / "a.zarr", zarr_format=3)
     with pytest.raises(InputError, match="does not say where it lies"):
         read_grid(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("zarr.json", b"{"), ("zarr.json", b"[]"), ("zarr.json", b"\xff"), (".zgroup", b"[]")]
+)
+def test_a_store_that_is_damaged_is_refused(tmp_path, file, content):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / file).write_bytes(content)
+    with pytest.raises(InputError, match="does not say where it lies"):
+        read_grid(tmp_path / "a.zarr")
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    with pytest.raises(InputError, match="is no raster that GDAL can read"):
+        read_grid(tmp_path / "a.zarr")
+
+
+def test_a_store_of_others_that_gdal_reads_gives_its_grid(tmp_path):
+    """Of version 2, with the attributes of GDAL instead of those of GeoZarr."""
+    store = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    image = store.create_array("image", data=np.zeros((30, 40), np.uint8))
+    image.attrs.update(
+        {"_ARRAY_DIMENSIONS": ["y", "x"], "_CRS": {"url": "http://www.opengis.net/def/crs/EPSG/0/32633"}}
+    )
+    for name, centres in (("y", 99.75 - 0.5 * np.arange(30)), ("x", 10.25 + 0.5 * np.arange(40))):
+        store.create_array(name, data=centres).attrs["_ARRAY_DIMENSIONS"] = [name]
+    georef, window = read_grid(tmp_path / "a.zarr")
+    assert (georef, window) == (GeoReference(crs="EPSG:32633", res=0.5), Window.from_size(30, 40, row0=-200, col0=20))
 
 
 @pytest.mark.parametrize("anchor", [(-0.1, 0.0), (0.0, 0.5), (float("nan"), 0.0)])

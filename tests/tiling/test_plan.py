@@ -1,11 +1,14 @@
 """Plans: the counts are those of the tiles there are, and what cannot fit is refused with numbers, at once."""
 
+import dataclasses
 import shutil
 
+import numpy as np
 import psutil
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jaxtyping import UInt
 
 from tilegen.amounts import amount
 from tilegen.errors import BudgetError, OutputError
@@ -16,6 +19,8 @@ from tilegen.testing.strategies import coordinates
 from tilegen.tiling.plan import RenderPlan, check_budget, plan_render
 from tilegen.tiling.product import Product
 from tilegen.tiling.sinks import open_sink
+from tilegen.tiling.sinks.encoding import encoding_of
+from tilegen.world import open_world
 
 HUGE_PX = 1 << 30
 
@@ -31,8 +36,11 @@ def make_product(extent: Window, *, chunk_px: int = 16, shard_px: int = 64) -> P
     )
 
 
-def plan_of(product: Product, *, tile_px: int = 32, copies: int = 2, measure: bool = False) -> RenderPlan:
-    return plan_render(product, CoordinateRenderer(tile_px=tile_px), copies=copies, measure=measure)
+def plan_of(
+    product: Product, *, tile_px: int = 32, copies: int = 2, compressed_share: float = 0.75, measure: bool = False
+) -> RenderPlan:
+    renderer = CoordinateRenderer(tile_px=tile_px)
+    return plan_render(product, renderer, copies=copies, compressed_share=compressed_share, measure=measure)
 
 
 # What is counted
@@ -86,6 +94,50 @@ def test_a_shard_larger_than_the_product_costs_what_the_product_costs():
     extent = Window.from_size(100, 100)
     large, exact = (plan_of(make_product(extent, shard_px=shard_px)) for shard_px in (HUGE_PX, 128))
     assert large.worker_bytes == exact.worker_bytes
+
+
+def test_pixels_of_two_bytes_need_twice_the_disk_and_memory():
+    small = plan_of(make_product(Window.from_size(4096, 4096), chunk_px=512, shard_px=2048))
+    large = plan_of(dataclasses.replace(small.product, dtype="uint16"))
+    assert large.disk_bytes == 2 * small.disk_bytes
+    # Three copies of a shard, of three bands.
+    assert large.worker_bytes - small.worker_bytes == 3 * 3 * 2048 * 2048
+
+
+@pytest.fixture(scope="module")
+def imagery() -> UInt[np.ndarray, "bands rows cols"]:
+    """What the default model paints."""
+    return open_world("default", seed=1, device="cpu").read(Window.from_size(512, 512))
+
+
+ANY_BANDS = [
+    *(("a.tif", {"compression": name}) for name in ("deflate", "lzw", "zstd", "jpeg")),
+    *(("a.tif", {"compression": name, "predictor": 1}) for name in ("deflate", "lzw", "zstd")),
+    *(("a.tif", {"compression": "jpeg", "quality": quality}) for quality in (90, 95, 100)),
+    ("a.zarr", {}),
+    ("a.zarr", {"zarr_format": 2}),
+]
+THREE_BANDS = [("a.tif", {"compression": "webp", "quality": quality}) for quality in (85, 90, 95, 100)]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "num_bands"),
+    [*((*stored, 1) for stored in ANY_BANDS), *((*stored, 3) for stored in (*ANY_BANDS, *THREE_BANDS))],
+    ids=str,
+)
+def test_a_product_needs_a_little_less_disk_than_planned(imagery, tmp_path, name, options, num_bands):
+    product = dataclasses.replace(
+        make_product(Window.from_size(512, 512), chunk_px=256, shard_px=512),
+        band_names=("red", "green", "blue")[:num_bands],
+    )
+    sink = open_sink(tmp_path / name, product, options)
+    sink.begin(overwrite=False)
+    sink.write((0, 0), imagery[:num_bands])
+    sink.finish()
+    files = [path for path in (tmp_path / name, *(tmp_path / name).rglob("*")) if path.is_file()]
+    written_bytes = sum(path.stat().st_size for path in files)
+    share = encoding_of(f"s3://bucket/{name}", options).compressed_share(product)
+    assert written_bytes < plan_of(product, copies=1, compressed_share=share).disk_bytes < 4 * written_bytes
 
 
 # What is refused

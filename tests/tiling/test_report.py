@@ -19,6 +19,7 @@ from tilegen.tiling.report import Attempt, RunReport, WorkerShare
 from tilegen.tiling.report_page import report_page
 from tilegen.tiling.reporter import Reporter
 from tilegen.tiling.schedule import Progress, ShardReport
+from tilegen.tiling.sinks.encoding import DEFAULT_COG, DEFAULT_ZARR, CogEncoding, ZarrEncoding
 
 PRODUCT = Product(
     extent=Window.from_size(100, 64, row0=-70, col0=300),  # 4 rows of 2 shards; the last row has 4 pixels
@@ -36,8 +37,15 @@ def progress(number: int, seconds: float, *, worker: str = "tcp://a:1", retries:
     return Progress(done=number + 1, total=8, resumed=resumed, seconds=seconds, retries=retries, latest=latest)
 
 
-def opened(page: Path, *, name: str = "a.tif", product: Product = PRODUCT, overwrite: bool = False) -> Reporter:
-    return Reporter.open(page, name, product, overwrite=overwrite)
+def opened(
+    page: Path,
+    *,
+    name: str = "a.tif",
+    product: Product = PRODUCT,
+    encoding: CogEncoding | ZarrEncoding = DEFAULT_COG,
+    overwrite: bool = False,
+) -> Reporter:
+    return Reporter.open(page, name, product, encoding.options, overwrite=overwrite)
 
 
 def read(page: Path) -> dict:
@@ -88,16 +96,27 @@ def test_attempts_that_follow_each_other_become_one_report(tmp_path):
     assert opened(page, overwrite=True).earlier.attempts == ()
 
 
-def test_a_report_of_another_product_is_not_gone_on_with(tmp_path):
-    page, other = tmp_path / "r.html", dataclasses.replace(PRODUCT, provenance={"seed": 8})
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"product": dataclasses.replace(PRODUCT, provenance={"seed": 8})},
+        {"name": "b.tif"},
+        {"encoding": CogEncoding(compression="zstd")},
+        {"encoding": DEFAULT_ZARR},
+    ],
+    ids=["pixels", "name", "compression", "format"],
+)
+def test_a_report_of_another_product_is_not_gone_on_with(tmp_path, other):
+    page = tmp_path / "r.html"
     reporter = opened(page)
     reporter.add(progress(0, 3.0))
     reporter.end("failed")
     before = page.read_bytes()
     with pytest.raises(OutputError, match="exists"):
-        opened(page, product=other)
+        opened(page, **other)
     assert page.read_bytes() == before
-    assert opened(page, product=other, overwrite=True).earlier.attempts == ()
+    assert opened(page, **other, overwrite=True).earlier.attempts == ()
+    assert len(opened(page).earlier.attempts) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"product": 1}', b"[" * 100_000])
@@ -194,7 +213,7 @@ def test_a_page_shows_rates_and_shares():
         bin_s=8.0,
         rate_px=(8_000_000, 24_000_000),
     )
-    report = dataclasses.replace(RunReport.of("a.tif", PRODUCT), num_pixels=32_000_000, attempts=(attempt,))
+    report = dataclasses.replace(RunReport.of("a.tif", PRODUCT, {}), num_pixels=32_000_000, attempts=(attempt,))
     parsed = page_of(report)
     left, right = parsed.attributes["rect"]
     assert float(right["height"]) == pytest.approx(3 * float(left["height"]), rel=1e-3)
@@ -208,11 +227,11 @@ def test_a_page_shows_rates_and_shares():
 def test_many_workers_are_summed_up():
     workers = {f"tcp://a:{number}": WorkerShare(shards=1, pixels=1 + number, work_s=1.0) for number in range(1000)}
     attempt = Attempt(began="now", workers=workers, rate_px=(1,))
-    parsed = page_of(dataclasses.replace(RunReport.of("a.tif", PRODUCT), attempts=(attempt,)))
+    parsed = page_of(dataclasses.replace(RunReport.of("a.tif", PRODUCT, {}), attempts=(attempt,)))
     assert "800 others" in parsed.words
     assert "tcp://a:999" in parsed.words
     assert "tcp://a:7" not in parsed.words
 
 
 def test_a_run_that_found_everything_done_has_a_page_too():
-    assert "No shard was finished." in page_of(RunReport.of("a.tif", PRODUCT)).words
+    assert "No shard was finished." in page_of(RunReport.of("a.tif", PRODUCT, {})).words

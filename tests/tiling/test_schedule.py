@@ -105,10 +105,7 @@ def test_progress_counts_every_shard(two_workers, tmp_path):
     run_on(two_workers, CoordinateSource(), open_sink(tmp_path / "a.zarr", make_product()), report=seen.append)
     assert [progress.done for progress in seen] == list(range(1, 10))
     assert {(progress.total, progress.resumed) for progress in seen} == {(9, 0)}
-    assert seen[-1].left_s == 0
     assert [progress.seconds for progress in seen] == sorted(progress.seconds for progress in seen)
-    assert Progress(done=3, total=9, resumed=3, seconds=1.0).left_s == float("inf")
-    assert Progress(done=5, total=9, resumed=3, seconds=1.0).left_s == 2.0
 
 
 @pytest.mark.parametrize(("cpu_s", "most", "least"), [(0.04, 8, 4), (0.0, 20, 9)], ids=["long", "short"])
@@ -146,7 +143,7 @@ def test_a_worker_needs_no_more_memory_than_planned(one_worker, tmp_path):
     save_random_checkpoint(tmp_path / "mini.safetensors", GENERATOR_PRESETS["mini"])
     world = open_world(str(tmp_path / "mini.safetensors"), device="cpu")
     product = world.product(Window.from_size(512, 1024))
-    plan = plan_render(product, world.renderer, copies=2, measure=False)
+    plan = plan_render(product, world.renderer, copies=2, compressed_share=0.75, measure=False)
     run_on(one_worker, world.config, open_sink(tmp_path / "a.tif", product))
     (pid,) = one_worker.run(os.getpid).values()
     peak_bytes = peak_memory(pid)

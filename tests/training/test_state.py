@@ -147,19 +147,6 @@ def test_what_is_no_state_is_refused(config_of: ConfigOf, tmp_path: Path) -> Non
         TrainState.load(tmp_path / "none.safetensors")
 
 
-def test_a_device_without_room_is_no_fault_of_the_file(
-    config_of: ConfigOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    TrainState.new(config_of()).save(tmp_path / "state.safetensors")
-
-    def full(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(TrainState, "_restore", full)
-    with pytest.raises(torch.OutOfMemoryError):
-        TrainState.load(tmp_path / "state.safetensors")
-
-
 def test_a_state_of_other_networks_is_refused(config_of: ConfigOf, tmp_path: Path) -> None:
     TrainState.new(config_of()).save(tmp_path / "state.safetensors")
     for other in (config_of(crop_px=16), config_of(preset="mini")):

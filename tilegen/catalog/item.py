@@ -18,6 +18,7 @@ from tilegen.atomic import write_atomically
 from tilegen.catalog.facts import Band, Facts, checksum, read_facts
 from tilegen.catalog.place import footprint
 from tilegen.errors import InputError, OutputError
+from tilegen.geometry.georef import GeoReference
 from tilegen.tiling.finished import plain
 from tilegen.tiling.sinks.remote.address import Address, is_url
 
@@ -133,8 +134,7 @@ def _properties(facts: Facts) -> dict[str, Any]:
     crs = CRS.from_user_input(facts.crs)
     authority = crs.to_authority(min_confidence=100)
     licence = str(facts.said.get("licence") or "")
-    # A degree of a great circle has about 111 km.
-    unit_m = 111_319.5 if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
+    unit_m = GeoReference(crs=facts.crs, res=facts.transform[0]).unit_m
     return {
         "description": f"{_LINEAGE} Licence: {licence or 'not stated'}.",
         "synthetic": True,

@@ -34,7 +34,7 @@ def export(  # noqa: PLR0913  one argument per option
     overwrite: bool,
     quiet: bool,
     aoi_name: str | None,
-    **encoding: Any,
+    **choices: Any,
 ) -> None:
     """Write the product IN (.tif, .zarr) to OUT in another format or layout; nothing is rendered again.
 
@@ -49,17 +49,25 @@ def export(  # noqa: PLR0913  one argument per option
     from tilegen.tiling.plan import check_budget, plan_render
     from tilegen.tiling.schedule import run_shards
     from tilegen.tiling.sinks import open_sink
+    from tilegen.tiling.sinks.encoding import encoding_of
     from tilegen.tiling.sinks.remote.address import is_url
     from tilegen.tiling.stored import open_stored
 
     if _is_same(source, out):
         raise InputError(f"{out} is what would be read. Give OUT another name.")
     product, pixels = open_stored(source, chunk_px=chunk_px, shard_px=shard_px, aoi_name=aoi_name)
-    sink = open_sink(out, product, encoding_options(encoding))
-    plan = plan_render(product, pixels.open(), copies=sink.disk_copies, measure=False)
+    options = encoding_options(choices)
+    sink, encoding = open_sink(out, product, options), encoding_of(out, options)
+    plan = plan_render(
+        product,
+        pixels.open(),
+        copies=sink.disk_copies,
+        compressed_share=encoding.compressed_share(product),
+        measure=False,
+    )
     workers = min(workers or default_workers(), plan.num_shards)
     check_budget(plan, None if is_url(out) else Path(out), workers)
-    with watched(out, product, quiet=quiet, as_json=log_json, page=None, overwrite=overwrite) as watch:
+    with watched(out, product, encoding, quiet=quiet, as_json=log_json, page=None, overwrite=overwrite) as watch:
         connection = cluster(None, workers, processes=plan.num_shards > 1, tell=watch.note)
         run_shards(connection, pixels, sink, overwrite=overwrite, report=watch.progress)
     _, rows, cols = product.shape

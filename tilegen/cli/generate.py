@@ -87,6 +87,7 @@ def generate(  # noqa: PLR0913  one argument per option
     from tilegen.tiling.reporter import checked_page
     from tilegen.tiling.schedule import run_shards
     from tilegen.tiling.sinks import open_sink
+    from tilegen.tiling.sinks.encoding import encoding_of
     from tilegen.tiling.sinks.remote.address import is_url
     from tilegen.world import open_world
 
@@ -108,14 +109,21 @@ def generate(  # noqa: PLR0913  one argument per option
         drawn_here=scheduler is None,
     )
     product = place.product(world, chunk_px=storage["chunk_px"], shard_px=storage["shard_px"])
-    sink = open_sink(out, product, encoding_options(storage))
+    options = encoding_options(storage)
+    sink, encoding = open_sink(out, product, options), encoding_of(out, options)
     if resume:
         _require_unfinished(out, overwrite=overwrite)
     say(place.notes(product), quiet=quiet, as_json=log_json)
     workers = workers or (1 if world.config.off_cpu else default_workers())  # one process keeps a GPU busy
     # A plan needs no GPU, and this machine may have none.
     planned = world.config if scheduler is None else dataclasses.replace(world.config, device="cpu", engine="eager")
-    plan = plan_render(product, planned.open(), copies=sink.disk_copies, measure=dry_run and scheduler is None)
+    plan = plan_render(
+        product,
+        planned.open(),
+        copies=sink.disk_copies,
+        compressed_share=encoding.compressed_share(product),
+        measure=dry_run and scheduler is None,
+    )
     if dry_run:
         click.echo(plan.describe(workers))
     workers = min(workers, plan.num_shards)
@@ -124,7 +132,7 @@ def generate(  # noqa: PLR0913  one argument per option
         return
     beside = checked_neighbours(out, preview=preview, has_item=stac, overwrite=overwrite)
     page = checked_page("--performance-report", page, overwrite=overwrite)
-    with watched(out, product, quiet=quiet, as_json=log_json, page=report_page, overwrite=overwrite) as watch:
+    with watched(out, product, encoding, quiet=quiet, as_json=log_json, page=report_page, overwrite=overwrite) as watch:
         connection = cluster(
             scheduler,
             workers,
@@ -134,8 +142,14 @@ def generate(  # noqa: PLR0913  one argument per option
             page=page,
             tell=watch.note,
         )
-        patience = Patience(shard_s=shard_timeout, workers_s=worker_timeout)
-        run_shards(connection, world.config, sink, overwrite=overwrite, patience=patience, report=watch.progress)
+        run_shards(
+            connection,
+            world.config,
+            sink,
+            overwrite=overwrite,
+            patience=Patience(shard_s=shard_timeout, workers_s=worker_timeout),
+            report=watch.progress,
+        )
     beside.save()
     click.echo(f"{out}: {product.shape[2]}x{product.shape[1]} pixels of {world}")
 

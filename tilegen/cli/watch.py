@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tilegen.tiling.product import Product
     from tilegen.tiling.reporter import Reporter
     from tilegen.tiling.schedule import Progress
+    from tilegen.tiling.sinks.encoding import CogEncoding, ZarrEncoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,19 @@ class Watch:
 
 @contextmanager
 def watched(
-    out: str, product: Product, *, quiet: bool, as_json: bool, page: Path | None, overwrite: bool
+    out: str,
+    product: Product,
+    encoding: CogEncoding | ZarrEncoding,
+    *,
+    quiet: bool,
+    as_json: bool,
+    page: Path | None,
+    overwrite: bool,
 ) -> Iterator[Watch]:
     """Watch a run at `product` while the block lasts, and say how it ended.
 
     Args:
+        encoding: how it is stored.
         quiet: show nothing.
         as_json: events instead of a bar or lines; quiet or not.
         page: where to keep a report, an HTML file with a JSON file beside it.
@@ -46,7 +55,9 @@ def watched(
     """
     from tilegen.tiling.reporter import Reporter
 
-    reporter = None if page is None else Reporter.open(page, Path(out).name, product, overwrite=overwrite)
+    reporter = None
+    if page is not None:
+        reporter = Reporter.open(page, Path(out).name, product, encoding.options, overwrite=overwrite)
     pace = Pace(total_px=product.num_pixels)
     if reporter is not None and reporter.earlier.seconds:
         earlier = reporter.earlier

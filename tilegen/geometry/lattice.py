@@ -1,4 +1,4 @@
-"""The fixed lattice of tiles, anchored at pixel (0, 0) of the world. The only place that divides by the tile size."""
+"""Square tiles of one size from an anchor: which there are, which meet a window, and how many."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import rasterio
 import zarr
@@ -13,6 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from tilegen.errors import InputError
 from tilegen.geometry.georef import GeoReference, anchor_of
 from tilegen.geometry.window import Window
+from tilegen.tiling.finished import crs_of
 
 _DRIFT_PX = 0.01
 """How far the last pixel may be off where sides of pixels are not quite equal."""
@@ -29,8 +31,8 @@ def read_grid(path: Path) -> tuple[GeoReference, Window]:
     """
     if not path.exists():
         raise InputError(f"--like {path}: there is no such file.")
-    is_zarr = path.is_dir() and (path / "zarr.json").is_file()
-    shape, transform, crs = _zarr_grid(path) if is_zarr else _raster_grid(path)
+    said = _said_by_store(path)
+    shape, transform, crs = _raster_grid(path) if said is None else _zarr_grid(path, said)
     res, skew_x, left, skew_y, down, top = (float(value) for value in transform[:6])
     if skew_x or skew_y:
         raise InputError(f"--like {path} is rotated. Give a north-up raster: gdalwarp in.tif out.tif makes one.")
@@ -61,15 +63,34 @@ def _raster_grid(path: Path) -> tuple[tuple[int, int], Sequence[float], str]:
     return shape, tuple(transform), str(crs.to_string())
 
 
-def _zarr_grid(path: Path) -> tuple[tuple[int, int], Sequence[float], str]:
-    """The same, as the root group says."""
+def _said_by_store(path: Path) -> Mapping[str, Any] | None:
+    """Attributes of the root of a Zarr store; None of what is none, or what GDAL is to read."""
+    if not path.is_dir():
+        return None
     try:
-        said = zarr.open_group(path, mode="r").attrs
-        rows, cols = (int(str(side)) for side in said["spatial:shape"])  # type: ignore[union-attr]
-        transform = [float(str(value)) for value in said["spatial:transform"]]  # type: ignore[union-attr]
-        crs = str(said["proj:code"] if "proj:code" in said else said["proj:wkt2"])
-    except (KeyError, ValueError, TypeError, OSError):
-        raise InputError(f"--like {path} does not say where it lies (attributes spatial: and proj:).") from None
+        root = zarr.open(path, mode="r")
+    except FileNotFoundError:
+        return None
+    except (AttributeError, ValueError, TypeError, RecursionError, OSError):  # what there is, is damaged
+        raise _without_place(path) from None
+    said = root.attrs.asdict()
+    # Others say in stores of version 2, in words of GDAL, where they lie.
+    is_for_gdal = root.metadata.zarr_format == 2 and "spatial:transform" not in said
+    return None if is_for_gdal else said
+
+
+def _zarr_grid(path: Path, said: Mapping[str, Any]) -> tuple[tuple[int, int], Sequence[float], str]:
+    """The same, as the root of a store says."""
+    try:
+        rows, cols = map(int, said["spatial:shape"])
+        transform = [float(value) for value in said["spatial:transform"]]
+        crs = crs_of(said)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        raise _without_place(path) from None
     if len(transform) < 6:
-        raise InputError(f"--like {path} does not say where it lies (attributes spatial: and proj:).")
+        raise _without_place(path)
     return (rows, cols), transform, crs
+
+
+def _without_place(path: Path) -> InputError:
+    return InputError(f"--like {path} does not say where it lies (attributes spatial: and proj:).")

@@ -18,9 +18,6 @@ from tilegen.tiling.product import Product
 from tilegen.tiling.render import TileRenderer
 from tilegen.tiling.sinks.partial import partial_folder
 
-COMPRESSED_SHARE = 0.75
-"""Compressed bytes per raw byte of imagery, roughly: docs/benchmarks.md has 0.71 for a COG, 0.89 for Zarr."""
-
 _OVERVIEW_SHARE = 4 / 3
 _PROCESS_BYTES = 500 << 20
 """A worker before its first tile: Python, torch, Dask and the weights."""
@@ -71,16 +68,20 @@ class RenderPlan:
         return "\n".join(lines) + f"\nhalo       windows that one tile reads, layer by layer\n{layers}"
 
 
-def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measure: bool) -> RenderPlan:
+def plan_render(
+    product: Product, renderer: TileRenderer, *, copies: int, compressed_share: float, measure: bool
+) -> RenderPlan:
     """The plan of a run.
 
     Args:
         copies: how many times the compressed product lies on the disk at the peak (2 for COG parts and file).
+        compressed_share: bytes on the disk per byte of pixels, of one copy.
         measure: render one tile to estimate the time.
     """
     lattice, extent = renderer.lattice, product.extent
-    raw_bytes = len(product.band_names) * product.num_pixels
-    shard_bytes = len(product.band_names) * min(product.shard_px, extent.height) * min(product.shard_px, extent.width)
+    pixel_bytes = len(product.band_names) * np.dtype(product.dtype).itemsize
+    raw_bytes = pixel_bytes * product.num_pixels
+    shard_bytes = pixel_bytes * min(product.shard_px, extent.height) * min(product.shard_px, extent.width)
     tile_s = None
     if measure:
         tile = next(lattice.tiles(product.extent))
@@ -94,7 +95,7 @@ def plan_render(product: Product, renderer: TileRenderer, *, copies: int, measur
         num_tiles=_num_tiles(product, lattice),
         halo=renderer.halo_plan(),
         worker_bytes=_PROCESS_BYTES + int(_HEAP_PER_BUFFER * renderer.tile_bytes()) + 3 * shard_bytes,
-        disk_bytes=int(raw_bytes * _OVERVIEW_SHARE * COMPRESSED_SHARE * copies),
+        disk_bytes=int(raw_bytes * _OVERVIEW_SHARE * compressed_share * copies),
         tile_s=tile_s,
     )
 

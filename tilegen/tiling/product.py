@@ -151,7 +151,10 @@ class Product:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that changes bytes; a half-written product resumes only if it matches."""
+        """SHA-256 over what decides the pixels and their grid, chunks and shards included.
+
+        A half-written product resumes only if it matches. How pixels are encoded is not in it: the manifest has that.
+        """
         described = {
             "extent": [self.extent.row0, self.extent.col0, self.extent.row1, self.extent.col1],
             "crs": self.georef.crs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,7 @@ class RunReport:
     Args:
         product: name of the product, without its folder.
         fingerprint: SHA-256 over the extent, grid, layout and provenance of the product.
+        encoding: the options of its encoding, as text; empty in reports of older versions.
         provenance: of the product.
         num_shards: shards that are drawn, in all.
         num_pixels: their pixels.
@@ -101,11 +103,12 @@ class RunReport:
     provenance: dict[str, Any]
     num_shards: int
     num_pixels: int
+    encoding: dict[str, str] = dataclasses.field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     format_version: int = 1
 
     @classmethod
-    def of(cls, name: str, product: Product) -> RunReport:
+    def of(cls, name: str, product: Product, encoding: Mapping[str, str]) -> RunReport:
         """The report of a product at which nobody has worked yet; `name` is without its folder."""
         return cls(
             product=name,
@@ -113,7 +116,12 @@ class RunReport:
             provenance=dict(product.provenance),
             num_shards=product.num_shards,
             num_pixels=product.num_pixels,
+            encoding=dict(encoding),
         )
+
+    def is_of_same_run(self, other: RunReport) -> bool:
+        """Whether both are of one product: of the same name and pixels, stored in the same way."""
+        return (self.product, self.fingerprint, self.encoding) == (other.product, other.fingerprint, other.encoding)
 
     @property
     def is_finished(self) -> bool:

@@ -51,6 +51,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
         ("time", duration(report.seconds)),
         ("rate", f"{_mega(report.pixels, report.seconds)} Mpx/s"),
         ("retries", str(report.retries)),
+        ("encoding", ", ".join(f"{name} {value}" for name, value in report.encoding.items())),
         ("fingerprint", report.fingerprint),
         *((key, str(value)) for key, value in report.provenance.items() if not isinstance(value, dict)),
     ]

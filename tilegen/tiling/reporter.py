@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,20 +31,21 @@ class Reporter:
         self._started_s, self._due_s = time.monotonic(), _EVERY_S
 
     @classmethod
-    def open(cls, page: Path, name: str, product: Product, *, overwrite: bool) -> Reporter:
+    def open(cls, page: Path, name: str, product: Product, encoding: Mapping[str, str], *, overwrite: bool) -> Reporter:
         """The reporter of the next attempt at `product`; goes on with what the files say of earlier ones.
 
         Args:
             page: the HTML file; the JSON file has the same name otherwise.
             name: of the product, without its folder.
+            encoding: the options of its encoding.
             overwrite: replace the report of something else, or of a product that was finished.
 
         Raises:
             InputError: the page does not end in .html, or its folder does not exist.
             OutputError: there is a file that is not the report of this product, unfinished.
         """
-        new, found = RunReport.of(name, product), _read(page.with_suffix(".json"))
-        goes_on = found is not None and found.fingerprint == new.fingerprint and not found.is_finished
+        new, found = RunReport.of(name, product, encoding), _read(page.with_suffix(".json"))
+        goes_on = found is not None and found.is_of_same_run(new) and not found.is_finished
         checked_page("--report", page, overwrite=overwrite or goes_on)
         if (data := page.with_suffix(".json")).exists() and not (overwrite or goes_on):
             raise OutputError(f"{data} exists. Give another name or --overwrite.")

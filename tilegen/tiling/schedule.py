@@ -39,12 +39,6 @@ class Progress:
     retries: int = 0
     latest: ShardReport | None = None
 
-    @property
-    def left_s(self) -> float:
-        """Estimated seconds to go; infinite before the first shard is done."""
-        fresh = self.done - self.resumed
-        return self.seconds / fresh * (self.total - self.done) if fresh else float("inf")
-
 
 def run_shards(
     connection: AbstractContextManager[Client],

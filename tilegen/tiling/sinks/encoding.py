@@ -21,6 +21,12 @@ COMPRESSIONS = ("deflate", "zstd", "lzw", "jpeg", "webp")
 _LOSSY = ("jpeg", "webp")
 LAYOUTS = ("flat", "groups")
 
+# Compressed bytes per byte of pixels, above what 8-bit imagery of the default model needs: docs/products.md compares.
+_EXACT_SHARES = {"deflate": 0.75, "lzw": 0.85, "zstd": 0.8}
+_VALUES_SHARE = 1.0  # without a predictor, as in Zarr
+_LOSSY_SHARES = ((85, 0.2), (95, 0.3), (100, 0.5))  # up to which quality; WebP of 100 is exact
+_ONE_BAND = 2.0  # times as much: three bands are stored as brightness, and colours at half the resolution
+
 
 def _require_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
@@ -89,6 +95,13 @@ class CogEncoding:
         if self.compression in _LOSSY:
             return 1
         return 2 if self.predictor is None else self.predictor
+
+    def compressed_share(self, product: Product) -> float:
+        """Bytes of the file per byte of pixels, overviews among both: rather more than it will be."""
+        if self.compression not in _LOSSY:
+            return _EXACT_SHARES[self.compression] if self.used_predictor == 2 else _VALUES_SHARE
+        share = next(share for quality, share in _LOSSY_SHARES if self.used_quality <= quality)
+        return share * _ONE_BAND if len(product.band_names) == 1 else share
 
     @property
     def options(self) -> dict[str, str]:
@@ -159,6 +172,10 @@ class ZarrEncoding:
         """The level in use."""
         return DEFAULT_LEVEL if self.level is None else self.level
 
+    def compressed_share(self, product: Product) -> float:
+        """Bytes of the store per byte of pixels. See `CogEncoding.compressed_share`."""
+        return _VALUES_SHARE
+
     @property
     def options(self) -> dict[str, str]:
         """All that changes the bytes of the store, as text."""
@@ -193,6 +210,15 @@ def zarr_encoding(options: Mapping[str, Any]) -> ZarrEncoding:
     if options.get("compression") == "zstd":
         options = {name: value for name, value in options.items() if name != "compression"}
     return ZarrEncoding(**_only(options, DEFAULT_ZARR, "a .tif; a Zarr store is compressed by zstd"))
+
+
+def encoding_of(name: str, options: Mapping[str, Any]) -> CogEncoding | ZarrEncoding:
+    """The encoding of the product of this name, of whose suffix `open_sink` made sure, with these options.
+
+    Raises:
+        InputError: one of them is of the other format.
+    """
+    return zarr_encoding(options) if name.rstrip("/").lower().endswith(".zarr") else cog_encoding(options)
 
 
 _OPTION_OF = {"compression": "--compress", "layout": "--zarr-layout", "sharded": "--no-shards"}
