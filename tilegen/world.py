@@ -205,8 +205,8 @@ def open_world(  # noqa: PLR0913  one argument per option
         InputError: a value cannot be used. CheckpointError: the checkpoint cannot.
     """
     if is_world_file_name(model):
-        given = {"seed": seed, "scale_seeds": scale_seeds or None, "crs": crs, "res": res}
-        given |= {"truncation_psi": truncation_psi, "dtype": dtype}
+        given: dict[str, Any] = {"seed": seed, "scale_seeds": scale_seeds or None, "crs": crs, "res": res}
+        given |= {"anchor": anchor, "truncation_psi": truncation_psi, "dtype": dtype}
         said = read_world_file(Path(model)).options(Path(model), open_world, given)
         return open_world(**said, device=device, engine=engine, drawn_here=drawn_here)
     path = resolve_checkpoint(model)

@@ -36,6 +36,26 @@ def test_it_shows_the_world_it_was_asked_for(address, model):
     assert "server" not in answer.headers
 
 
+def test_the_file_of_a_world_shows_that_world_in_its_place_with_a_command_that_draws_it(run, model, folder):
+    world = open_world(str(model), seed=7, crs="EPSG:32611", res=0.76, anchor=(0.3, 0.45), device="cpu")
+    world.save(folder / "world.json")
+    window = Window.from_size(40, 50, row0=-60, col0=70)
+    with served("--model", "world.json", "--device", "cpu") as (url, _):
+        tile = picture(httpx.get(f"{url}/map/tiles/native/32/{HALF - 1}/{HALF}").content)
+        (folder / "shown.tif").write_bytes(httpx.get(f"{url}/download.tif?row=-60&col=70&rows=40&cols=50").content)
+        said = httpx.get(f"{url}/info.json").json()
+    np.testing.assert_array_equal(tile, world.read(Window.from_size(256, 256, row0=-256, col0=0)))
+    x, y = said["origin"][0] + 70 * said["res"], said["origin"][1] + 60 * said["res"]
+    words = [word.format(rows=40, cols=50, x=x, y=y) for word in said["command"]]
+    assert run(*words[1:], "--device", "cpu").exit_code == 0
+    for name in ("shown.tif", "area.tif"):
+        with rasterio.open(folder / name) as tiff:
+            np.testing.assert_array_equal(tiff.read(), world.read(window))
+            assert tiff.transform.almost_equals(world.georef.transform(window), 1e-9)
+            tags = tiff.tags()
+            assert (tags["seed"], tags["grid_anchor"]) == ("7", "[0.3, 0.45]")
+
+
 XYZ_FOR_GDAL = """<GDAL_WMS>
 <Service name="TMS"><ServerUrl>{url}/tiles/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service>
 <DataWindow>

@@ -14,9 +14,12 @@ from tilegen.server.worlds import WorldImagery
 from tilegen.world import open_world
 
 
-def test_the_tile_matrix_set_says_where_each_tile_lies(shown, world):
+@pytest.mark.parametrize("anchor", [(0.0, 0.0), (0.25, 0.5)])
+def test_the_tile_matrix_set_says_where_each_tile_lies(site, model, anchor):
     """Read back by morecantile, beside the georeference of the world."""
-    grid = morecantile.TileMatrixSet.model_validate(shown.ask("/tileMatrixSets/native").json())
+    world = open_world(str(model), res=0.76, anchor=anchor, device="cpu")
+    found = site(WorldImagery(world, max_zoom_out=3, model="nano"))
+    grid = morecantile.TileMatrixSet.model_validate(found.ask("/tileMatrixSets/native").json())
     assert grid.crs.to_epsg() == 3857
     for level in range(4):
         zoom = 32 - level
@@ -41,8 +44,9 @@ def test_the_zooms_of_tilejson_are_those_that_there_are(site, model, crs):
         assert found.ask(f"/tiles/{said['minzoom'] - 1}/1/1.png").status_code == 404
 
 
-def test_every_link_leads_somewhere(shown):
-    seen, waiting = set(), ["http://localhost/?f=json"]
+@pytest.mark.parametrize("query", ["?f=json", "?f=json&seed=11"])
+def test_every_link_leads_somewhere(shown, query):
+    seen, waiting = set(), [f"http://localhost/{query}"]
     while waiting:
         address = waiting.pop()
         if address in seen:
@@ -53,6 +57,36 @@ def test_every_link_leads_somewhere(shown):
         if answer.headers["content-type"].startswith("application/json"):
             waiting += list(links(answer.json()))
     assert len(seen) >= 9
+
+
+def test_who_asks_for_a_seed_is_led_to_its_tiles(shown):
+    """From the landing page on, as a client of OGC API Tiles follows links; without a seed, links have none."""
+    for seed in (None, 11):
+        query = "" if seed is None else f"&seed={seed}"
+        tile = shown.pixels(f"/map/tiles/native/32/{HALF}/{HALF}?f=png{query}")
+        landing = shown.ask(f"/?f=json{query}").json()
+        sets = shown.ask(link(landing, "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map")).json()["tilesets"]
+        assert [link(one, "self").partition("?")[2] for one in sets] == [query.removeprefix("&")] * 2
+        for found in (sets[0], shown.ask(link(sets[0], "self")).json()):
+            assert link(found, "self") == link(sets[0], "self")
+            items = [one["href"] for one in found["links"] if one["rel"] == "item"]
+            assert [href.partition("?")[2] for href in items] == [
+                f"f={name}{query}" for name in ("png", "jpeg", "webp")
+            ]
+            address = items[0].format(tileMatrix=32, tileRow=HALF, tileCol=HALF)
+            np.testing.assert_array_equal(shown.pixels(address), tile)
+
+
+def test_a_set_of_tiles_of_another_than_the_fixed_seed_is_refused(site, world):
+    fixed = site(WorldImagery(world, max_zoom_out=0, model="nano"), seed=7, is_seed_fixed=True)
+    for path in ("/map/tiles", "/map/tiles/native", "/?f=json"):
+        joint = "&" if "?" in path else "?"
+        assert fixed.ask(f"{path}{joint}seed=7").status_code == 200
+        assert "seed 7 only" in fixed.ask(f"{path}{joint}seed=8").json()["error"]
+
+
+def link(document, rel):
+    return next(one["href"] for one in document["links"] if one["rel"] == rel)
 
 
 def links(value):
@@ -164,3 +198,13 @@ def test_the_command_makes_the_same_pixels(shown, world, tmp_path):
     window = again.window_at(*parsed["origin"], *parsed["size"])
     assert window == Window.from_size(33, 44, row0=-130, col0=77)
     np.testing.assert_array_equal(again.read(window), world.read(window))
+
+
+def test_a_file_of_a_world_has_a_command_for_its_own_seed_alone(site, world, tmp_path):
+    """The file says the seed, and `generate` takes no other beside it."""
+    found = site(WorldImagery(world, max_zoom_out=0, model="folder/world.json"), seed=7)
+    words = found.ask("/info.json").json()["command"]
+    assert " ".join(words) == (
+        "tilegen generate area.tif --size {cols}x{rows} --origin={x},{y} --model folder/world.json"
+    )
+    assert found.ask("/info.json?seed=8").json()["command"] is None

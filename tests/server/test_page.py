@@ -167,6 +167,20 @@ def test_one_copies_a_command_and_downloads_the_visible_area(page, address, mode
     np.testing.assert_array_equal(found, world.read(window))
 
 
+def test_the_command_of_a_worlds_file_is_shown_with_its_own_seed_alone(page, served, model, tmp_path):
+    path = tmp_path / "world.json"
+    open_world(str(model), seed=7, device="cpu").save(path)
+    with served("--model", path) as (address, _):
+        page.goto(address)
+        drawn(page, 7, 0, 0)
+        assert page.input_value("#command").endswith(f" --model {path}")
+        page.fill("#seed", "8")
+        page.press("#seed", "Enter")
+        drawn(page, 8, 0, 0)
+        assert page.input_value("#command") == ""
+        assert page.is_disabled("#copy")
+
+
 def test_it_says_that_the_imagery_is_synthetic_and_names_every_control(page, address):
     look(page, address, seed=3, row=0, col=0)
     assert "not an observation of the Earth" in page.inner_text("#notice")

@@ -10,13 +10,16 @@ from scipy.ndimage import map_coordinates
 
 from tests.server.conftest import HALF
 from tilegen.geometry.window import Window
+from tilegen.server.grid import WORLD_ZOOM, MapGrid
 from tilegen.server.mercator import WEB_MERCATOR
 from tilegen.server.worlds import WorldImagery
+from tilegen.testing.checkpoints import save_random_checkpoint
 from tilegen.testing.imagery import AddressImagery
 from tilegen.testing.sinks import address_pixels, reference_levels
 from tilegen.world import open_world
 
 FAR = (1 << 30) + 12345
+MERCATOR_18_M = WEB_MERCATOR.matrix(18).cellSize
 
 
 def native(zoom, row, col, ending="png"):
@@ -54,11 +57,28 @@ def test_farther_out_a_pixel_is_the_mean_of_those_it_covers(site):
         np.testing.assert_array_equal(found, expected[level][:, -256:, -256:])
 
 
-def test_a_tile_far_out_costs_what_it_covers_and_no_more(site):
-    imagery = AddressImagery()
+@pytest.mark.parametrize(("levels_out", "num_blocks"), [(3, 16), (4, 64)])
+def test_a_tile_far_out_costs_what_it_covers_and_no_more(site, levels_out, num_blocks):
+    imagery = AddressImagery(grid=address_grid(num_levels=levels_out + 1))
     imagery.gate.set()
-    site(imagery).pixels(native(29, 5, -6))
-    assert len(imagery.painted) == len(set(imagery.painted)) == 16
+    site(imagery).pixels(native(32 - levels_out, 5, -6))
+    assert len(imagery.painted) == len(set(imagery.painted)) == num_blocks
+
+
+@pytest.mark.parametrize(("levels_out", "num_blocks"), [(3, 144), (4, 576)])
+def test_an_xyz_tile_costs_nine_tiles_at_most(site, levels_out, num_blocks):
+    """As many where it covers one, and its margin reaches beyond the borders at both sides."""
+    shift = 0.5 * MERCATOR_18_M
+    grid = address_grid(res=MERCATOR_18_M, x0=shift, y0=shift, num_levels=levels_out + 1)
+    imagery = AddressImagery(grid=grid)
+    imagery.gate.set()
+    answer = site(imagery, most_waiting=1024).ask(f"/tiles/{18 - levels_out}/1000/2000.png")
+    assert answer.status_code == 200
+    assert len(imagery.painted) == num_blocks
+
+
+def address_grid(**options):
+    return MapGrid(**{"crs": "EPSG:3857", "res": 1.0, "native_zoom": WORLD_ZOOM, "centred": True} | options)
 
 
 def test_every_seed_is_a_world_of_its_own(shown, model):
@@ -66,6 +86,15 @@ def test_every_seed_is_a_world_of_its_own(shown, model):
         other = open_world(str(model), seed=seed, device="cpu")
         found = shown.pixels(native(32, 0, 0) + f"&seed={seed}")
         np.testing.assert_array_equal(found, other.read(Window.from_size(256, 256)))
+
+
+def test_a_model_of_16_bits_is_shown_in_8(site, tmp_path):
+    """The same image, rounded to fewer steps, as docs/serve.md says."""
+    save_random_checkpoint(tmp_path / "deep.safetensors", about={"pixels": {"dtype": "uint16"}})
+    world = open_world(str(tmp_path / "deep.safetensors"), seed=7, device="cpu")
+    found = site(WorldImagery(world, max_zoom_out=0, model="deep"), seed=7).pixels(native(32, 0, 0))
+    expected = world.read(Window.from_size(256, 256)) / 65535 * 255
+    np.testing.assert_allclose(found, expected.clip(1), atol=0.51)
 
 
 def test_many_seeds_keep_few_renderers_and_their_pixels(world):
@@ -117,8 +146,7 @@ def test_browsers_keep_a_tile_unasked_only_if_its_address_names_all_that_decides
 
 
 def test_where_the_grids_coincide_xyz_tiles_are_plain_pixels(site, model):
-    cell_size = WEB_MERCATOR.matrix(18).cellSize
-    world = open_world(str(model), seed=7, res=cell_size, device="cpu")
+    world = open_world(str(model), seed=7, res=MERCATOR_18_M, device="cpu")
     found = site(WorldImagery(world, max_zoom_out=1, model="nano"), seed=7)
     x, y = 2**17 - 3, 2**17 + 5
     window = Window.from_size(256, 256, row0=5 * 256, col0=-3 * 256)
@@ -139,7 +167,18 @@ FOUR_TILES = [
 @pytest.mark.parametrize(("crs", "res", "zoom", "x", "y"), FOUR_TILES)
 def test_xyz_tiles_side_by_side_are_one_warp(site, model, crs, res, zoom, x, y):
     """Of four tiles at once, from a larger window: no border shows."""
-    world = open_world(str(model), seed=7, crs=crs, res=res, device="cpu")
+    assert_one_warp(site, open_world(str(model), seed=7, crs=crs, res=res, device="cpu"), zoom, x, y)
+
+
+@pytest.mark.parametrize("anchor", [(0.3, 0.2), (0.5, 0.75)])
+def test_xyz_tiles_of_an_anchored_world_lie_where_its_products_do(site, model, anchor):
+    """Also where the pixels are as large as those of a zoom: they are not its pixels."""
+    res = MERCATOR_18_M
+    world = open_world(str(model), seed=7, res=res, anchor=tuple(part * res for part in anchor), device="cpu")
+    assert_one_warp(site, world, 18, 2**17 + 100, 2**17 - 90)
+
+
+def assert_one_warp(site, world, zoom, x, y):
     found, bounds = four_tiles(site, world, zoom, x, y)
     window, transform = around(world, bounds), affine(bounds, 512)
     expected = np.zeros((3, 512, 512), np.uint8)
@@ -147,7 +186,7 @@ def test_xyz_tiles_side_by_side_are_one_warp(site, model, crs, res, zoom, x, y):
         world.read(window),
         expected,
         src_transform=world.georef.transform(window),
-        src_crs=crs,
+        src_crs=world.georef.crs,
         dst_transform=transform,
         dst_crs="EPSG:3857",
         resampling=Resampling.bilinear,
@@ -214,3 +253,11 @@ def test_a_world_in_degrees_ends_where_the_globe_does(site, model):
     last = 900_000 // 256
     assert found.ask(native(32, last, 0)).status_code == 200
     assert "beyond its edge" in found.ask(native(32, last + 2, 0)).json()["error"]
+
+
+def test_an_anchored_world_in_degrees_ends_where_the_globe_does(model):
+    world = open_world(str(model), crs="EPSG:4326", res=0.5, anchor=(0.2, 0.4), device="cpu")
+    edge = WorldImagery(world, max_zoom_out=0, model="nano").grid.edge
+    world.georef.check_on_earth(edge)
+    xmin, ymin, xmax, ymax = world.georef.bounds(edge)
+    np.testing.assert_allclose((xmin, ymin, xmax, ymax), (-180, -90, 180, 90), atol=world.georef.res / 2)

@@ -65,11 +65,11 @@ def serve(  # noqa: PLR0913  one argument per option
 
     is_local = host in _LOOPBACK
     if product is None:
-        imagery = _world(max_zoom_out, shows_path=is_local, options=world)
+        imagery, seed = _world(max_zoom_out, shows_path=is_local, options=world)
     else:
-        imagery = _product(ctx, product, max_zoom_out)
+        imagery, seed = _product(ctx, product, max_zoom_out), 0
     settings = Settings(
-        seed=world["seed"],
+        seed=seed,
         is_seed_fixed=is_seed_fixed or product is not None,
         cache_bytes=cache_mib << 20,
         num_threads=workers or default_workers(),
@@ -87,7 +87,8 @@ def serve(  # noqa: PLR0913  one argument per option
     click.echo("Stopped.")
 
 
-def _world(max_zoom_out: int, *, shows_path: bool, options: dict[str, Any]) -> Imagery:
+def _world(max_zoom_out: int, *, shows_path: bool, options: dict[str, Any]) -> tuple[Imagery, int]:
+    """What is shown, and its seed, which a world's file has of its own."""
     from tilegen.server.worlds import WorldImagery
     from tilegen.world import open_world
 
@@ -95,7 +96,7 @@ def _world(max_zoom_out: int, *, shows_path: bool, options: dict[str, Any]) -> I
     world = open_world(**options | {"scale_seeds": once_each("--scale-seed", options["scale_seeds"])})
     imagery = WorldImagery(world, max_zoom_out=max_zoom_out, model=model if shows_path else Path(model).name)
     imagery.load()
-    return imagery
+    return imagery, world.config.seed
 
 
 def _product(ctx: click.Context, path: Path, max_zoom_out: int) -> Imagery:

@@ -23,7 +23,7 @@ from tilegen.server.grid import NoTileError
 from tilegen.server.guard import Guard, refused
 from tilegen.server.imagery import Imagery
 from tilegen.server.painter import BusyError
-from tilegen.server.parameters import picture_format, seed_of, tile_of
+from tilegen.server.parameters import asked_seed, picture_format, seed_of, tile_of
 from tilegen.server.settings import Settings
 from tilegen.server.tiles import TileAnswers, busy
 
@@ -111,7 +111,7 @@ class _Answers:
         accepted = request.headers.get("accept", "")
         wants_json = "application/json" in accepted and "text/html" not in accepted
         if request.query_params.get("f") == "json" or wants_json:
-            return JSONResponse(metadata.landing(str(request.base_url)))
+            return JSONResponse(metadata.landing(str(request.base_url), asked_seed(request, self._settings)))
         return self._file("index.html")
 
     async def page(self, request: Request) -> Response:
@@ -163,12 +163,13 @@ class _Answers:
 
     async def tilesets(self, request: Request) -> Response:
         """The sets of tiles."""
-        return JSONResponse(metadata.tileset_list(str(request.base_url), self._imagery, self._sets))
+        seed = asked_seed(request, self._settings)
+        return JSONResponse(metadata.tileset_list(str(request.base_url), self._imagery, self._sets, seed))
 
     async def tileset(self, request: Request) -> Response:
         """One set of tiles."""
-        name = self._known_set(request)
-        return JSONResponse(metadata.tileset(str(request.base_url), self._imagery, name, self._sets[name]))
+        name, seed = self._known_set(request), asked_seed(request, self._settings)
+        return JSONResponse(metadata.tileset(str(request.base_url), self._imagery, name, self._sets[name], seed))
 
     @property
     def _answers(self) -> TileAnswers:

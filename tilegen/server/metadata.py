@@ -61,7 +61,7 @@ def info(imagery: Imagery, settings: Settings, seed: int) -> dict[str, Any]:
         "centred": grid.centred,
         "edge": None if edge is None else [edge.row0, edge.col0, edge.row1, edge.col1],
         "max_download_px": MAX_DOWNLOAD_PX,
-        "command": imagery.command(),
+        "command": _command(imagery, settings, seed),
         "licence": made.get("licence"),
         "attribution": made.get("attribution"),
         "provenance": made,
@@ -93,19 +93,24 @@ def matrix_sets(imagery: Imagery) -> dict[str, TileMatrixSet]:
     return {NATIVE: native, MERCATOR: WEB_MERCATOR}
 
 
-def landing(base: str) -> dict[str, Any]:
-    """The landing page of OGC API Tiles."""
+def landing(base: str, seed: int | None = None) -> dict[str, Any]:
+    """The landing page of OGC API Tiles; with a seed, its links lead to that world."""
     return {
         "title": "tilegen",
         "description": SYNTHETIC,
         "links": [
-            _link(base, "?f=json", "self", "This page"),
-            _link(base, "", "alternate", "A map", media="text/html"),
+            _link(base, _of_seed("?f=json", seed), "self", "This page"),
+            _link(base, "" if seed is None else f"#seed={seed}", "alternate", "A map", media="text/html"),
             _link(base, "conformance", "http://www.opengis.net/def/rel/ogc/1.0/conformance", "Conformance"),
-            _link(base, "map/tiles", "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map", "Map tiles"),
+            _link(
+                base,
+                _of_seed("map/tiles", seed),
+                "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map",
+                "Map tiles",
+            ),
             _link(base, "tileMatrixSets", "http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes", "Tile matrix sets"),
-            _link(base, "tilejson.json", "describedby", "TileJSON"),
-            _link(base, "info.json", "about", "What made the pixels"),
+            _link(base, _of_seed("tilejson.json", seed), "describedby", "TileJSON"),
+            _link(base, _of_seed("info.json", seed), "about", "What made the pixels"),
         ],
     }
 
@@ -120,14 +125,16 @@ def matrix_set_list(base: str, sets: dict[str, TileMatrixSet]) -> dict[str, Any]
     }
 
 
-def tileset_list(base: str, imagery: Imagery, sets: dict[str, TileMatrixSet]) -> dict[str, Any]:
+def tileset_list(
+    base: str, imagery: Imagery, sets: dict[str, TileMatrixSet], seed: int | None = None
+) -> dict[str, Any]:
     """The list of sets of tiles: of Web Mercator none if the imagery is nowhere there."""
     names = [name for name in sets if name == NATIVE or zooms(imagery.grid) is not None]
-    return {"tilesets": [tileset(base, imagery, name, sets[name]) for name in names]}
+    return {"tilesets": [tileset(base, imagery, name, sets[name], seed) for name in names]}
 
 
-def tileset(base: str, imagery: Imagery, name: str, found: TileMatrixSet) -> dict[str, Any]:
-    """One set of tiles, and how to ask for them."""
+def tileset(base: str, imagery: Imagery, name: str, found: TileMatrixSet, seed: int | None = None) -> dict[str, Any]:
+    """One set of tiles, and how to ask for them; with a seed, for those of that world."""
     path = f"map/tiles/{name}"
     template = f"{base}{path}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}"
     media = {picture.media_type: ending for ending, picture in FORMATS.items()}
@@ -141,7 +148,7 @@ def tileset(base: str, imagery: Imagery, name: str, found: TileMatrixSet) -> dic
         **(registered if name == MERCATOR else {}),
         "tileMatrixSetLimits": [_limits(imagery, name, zoom) for zoom in range(least, greatest + 1)],
         "links": [
-            _link(base, path, "self", "This set of tiles"),
+            _link(base, _of_seed(path, seed), "self", "This set of tiles"),
             _link(
                 base,
                 f"tileMatrixSets/{name}",
@@ -149,11 +156,24 @@ def tileset(base: str, imagery: Imagery, name: str, found: TileMatrixSet) -> dic
                 "Its tile matrix set",
             ),
             *(
-                {"rel": "item", "type": kind, "templated": True, "href": f"{template}?f={ending}"}
+                {"rel": "item", "type": kind, "templated": True, "href": _of_seed(f"{template}?f={ending}", seed)}
                 for kind, ending in media.items()
             ),
         ],
     }
+
+
+def _command(imagery: Imagery, settings: Settings, seed: int) -> tuple[str, ...] | None:
+    """The command for a seed; None if it takes none, as with a file that says which world, and another is shown."""
+    command = imagery.command()
+    return command if command and ("{seed}" in command or seed == settings.seed) else None
+
+
+def _of_seed(address: str, seed: int | None) -> str:
+    """An address that asks for a seed, if there is one to ask for."""
+    if seed is None:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}seed={seed}"
 
 
 def _limits(imagery: Imagery, name: str, zoom: int) -> dict[str, Any]:

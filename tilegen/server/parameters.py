@@ -64,6 +64,15 @@ def seed_of(request: Request, settings: Settings) -> int:
     return seed
 
 
+def asked_seed(request: Request, settings: Settings) -> int | None:
+    """The seed that a request names; None if it names none, and gets that of the server.
+
+    Raises:
+        InputError: as of `seed_of`.
+    """
+    return seed_of(request, settings) if "seed" in request.query_params else None
+
+
 def window_of(request: Request) -> Window:
     """The window of a download, in pixels of full resolution.
 

@@ -13,7 +13,7 @@ import zarr
 from jaxtyping import UInt8
 from rasterio.errors import NotGeoreferencedWarning
 
-from tilegen.errors import InputError
+from tilegen.errors import InputError, OutputError
 from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.lattice import Lattice
 from tilegen.geometry.window import Window
@@ -49,7 +49,7 @@ class ProductImagery:
         """Stored pixels, 0 beyond the edge.
 
         Raises:
-            InputError: the product is damaged, or has gone.
+            OutputError: the product is damaged, or has gone; no fault of who asks.
         """
         block = Lattice(tile_px=BLOCK_PX).tile(row, col)
         pixels = np.zeros((len(self.band_names), *block.shape), np.uint8)
@@ -59,7 +59,7 @@ class ProductImagery:
                 pixels[:, *common.within(block)] = self._read(level, common)
             except (OSError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())
-                raise InputError(f"The product cannot be read here: {reason or type(error).__name__}.") from error
+                raise OutputError(f"The product cannot be read here: {reason or type(error).__name__}.") from error
         return pixels
 
     def provenance(self, seed: int) -> dict[str, Any]:

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from tilegen.geometry.georef import GeoReference
 from tilegen.geometry.window import Window
 from tilegen.model.checkpoint import checkpoint_here, load_generator
 from tilegen.model.generator import Generator
 from tilegen.renderer import TILE_PX, TileGenerator
 from tilegen.server.grid import BLOCK_PX, WORLD_ZOOM, MapGrid
 from tilegen.world import World
+from tilegen.world_file import is_world_file_name
 
 _MOST_RENDERERS = 4
 """Seeds whose renderers are kept; each has its own copy of what its engine prepares from the weights."""
+
+_ANY_WINDOW = Window.from_size(1, 1)
 
 
 class WorldImagery:
@@ -29,7 +33,7 @@ class WorldImagery:
     Args:
         world: the model, the grid and everything but the seed.
         max_zoom_out: levels beyond full resolution, which are means; each costs four times the work of the one before.
-        model: what to call the model in a command.
+        model: what to call the model in a command; it may be the file that describes the world.
     """
 
     num_stored = 1
@@ -41,14 +45,15 @@ class WorldImagery:
         self._renderers: OrderedDict[int, TileGenerator] = OrderedDict()
         self._lock = threading.Lock()
         georef = world.georef
-        globe = _globe(georef.res) if georef.is_geographic else None
         self.grid = MapGrid(
             crs=georef.crs,
             res=georef.res,
+            x0=georef.anchor[0],
+            y0=georef.anchor[1],
             num_levels=1 + max_zoom_out,
             native_zoom=WORLD_ZOOM,
             centred=True,
-            edge=globe,
+            edge=_globe(georef) if georef.is_geographic else None,
         )
 
     @property
@@ -70,8 +75,8 @@ class WorldImagery:
         self._renderer(self._world.config.seed)
 
     def provenance(self, seed: int) -> dict[str, Any]:
-        """What a product of the same world says."""
-        return self._world.provenance() | {"seed": seed}
+        """What a product of the same world says, wherever it lies."""
+        return {**self._world.product(_ANY_WINDOW).provenance, "seed": seed}
 
     def about(self) -> dict[str, Any]:
         """Model and cells."""
@@ -86,7 +91,10 @@ class WorldImagery:
         }
 
     def command(self) -> tuple[str, ...] | None:
-        """`tilegen generate` with everything that decides the pixels."""
+        """`tilegen generate` with everything that decides the pixels; a file of a world decides all but the place."""
+        command, place = ("tilegen", "generate", "area.tif", "--size", "{cols}x{rows}"), "--origin={x},{y}"
+        if is_world_file_name(self._model):
+            return (*command, place, "--model", self._model)
         config = self._world.config
         options: dict[str, object] = {"--model": self._model, "--crs": self.grid.crs, "--res": repr(self.grid.res)}
         if config.truncation_psi != 1:
@@ -95,8 +103,7 @@ class WorldImagery:
             options["--dtype"] = config.dtype
         words = [str(word) for option in options.items() for word in option]
         words += [f"--scale-seed={name}={seed}" for name, seed in config.scale_seeds]
-        place = ("--size", "{cols}x{rows}", "--seed", "{seed}", "--origin={x},{y}")
-        return ("tilegen", "generate", "area.tif", *place, *words)
+        return (*command, "--seed", "{seed}", place, *words)
 
     @functools.cached_property
     def _generator(self) -> Generator:
@@ -115,7 +122,7 @@ class WorldImagery:
             return renderer
 
 
-def _globe(res: float) -> Window:
-    """All pixels of `res` degrees that are on the globe."""
-    rows, cols = max(1, round(90 / res)), max(1, round(180 / res))
-    return Window(row0=-rows, col0=-cols, row1=rows, col1=cols)
+def _globe(georef: GeoReference) -> Window:
+    """All pixels of a grid in degrees that are on the globe, one at least."""
+    (row0, col0), (row1, col1) = georef.pixel(-180.0, 90.0), georef.pixel(180.0, -90.0)
+    return Window(row0=row0, col0=col0, row1=max(row1, row0 + 1), col1=max(col1, col0 + 1))

@@ -1,7 +1,7 @@
 // The map. Its coordinates are pixels of the imagery: x is the column, y the negative row, both exact in a double.
 
 import {interactions, Map, Projection, TileGrid, TileImage, TileLayer, TileState, View} from "./openlayers.js";
-import {command, parsedPlace, parsedSeed, readout, visibleArea} from "./readout.js";
+import {command, hasCommand, parsedPlace, parsedSeed, readout, visibleArea} from "./readout.js";
 
 const MOST_ATTEMPTS = 8;
 const MAGNIFIED = [0.5, 0.25, 0.125]; // beyond full resolution: larger pixels, none new
@@ -101,8 +101,9 @@ async function start() {
     byId("size").textContent = seen ? `In view: ${seen.cols} × ${seen.rows} pixels` : "Nothing in view";
     byId("tif").disabled = byId("png").disabled = !fits;
     byId("tif").title = byId("png").title = fits ? "" : `At most ${info.max_download_px} pixels a side`;
-    byId("copy").disabled = !info.command || !seen;
-    byId("command").value = info.command && seen ? command(info, seen, seed) : "";
+    const found = seen && hasCommand(info, seed) ? command(info, seen, seed) : "";
+    byId("copy").disabled = !found;
+    byId("command").value = found;
     byId("command").hidden = !info.command;
   }
 

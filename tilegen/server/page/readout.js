@@ -25,6 +25,11 @@ export function visibleArea(info, extent) {
   return rows > 0 && cols > 0 ? {row, col, rows, cols} : null;
 }
 
+/** Whether there is a command for the world of a seed: that of a world's file has no place for another seed. */
+export function hasCommand(info, seed) {
+  return Boolean(info.command) && (info.command.includes("{seed}") || seed === info.seed);
+}
+
 /** The command that makes a file of an area, ready for a shell. */
 export function command(info, area, seed) {
   const values = {
