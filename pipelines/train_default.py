@@ -1,10 +1,10 @@
-"""Train the bundled default model from the SpaceNet Vegas chips, in two parts.
+"""Train the bundled default model from the SpaceNet Vegas chips, in three parts.
 
     python pipelines/train_default.py --chips AOI_2_Vegas --features squeezenet.npz --out runs/default
 
-First 137.5 thousand crops without a critic (two CPU cores, about 25 s per thousand crops when they are idle), then
-86.8 thousand with one (7390 s on two cores that other jobs used most of the time; 43 s per thousand when they are
-idle). Result: docs/models.md. The chips (26 for training, 2 for validation, 512 px, 0.76 m) are 8-bit RGB versions of
+First 137.5 thousand crops without a critic (about 25 s per thousand on two idle CPU cores), then 91.9 thousand with
+one (43 s per thousand), then 41.7 thousand of 128 px (140 s per thousand): an hour, another one, and one and a half.
+Result: docs/models.md. The chips (26 for training, 2 for validation, 512 px, 0.76 m) are 8-bit RGB versions of
 SpaceNet 3 images, CC BY-SA 4.0. `--start CHECKPOINT` skips the first part: the bundled weights began with the
 generator that was bundled before, whose digest is in their card.
 
@@ -30,8 +30,15 @@ from tilegen.training.run import configured, continued, run_training
 GAMMAS = ((0.2, 28.752), (0.02, 86.832), (0.1, 114.384), (0.3, 137.504))
 """Weight of the penalty, and the thousand crops until which it holds, in the first part."""
 
-CRITIC_KIMG = 86.816
-"""Thousand crops of the second part."""
+CRITIC_KIMG = 91.936
+"""Thousand crops of 64 px of the second part."""
+
+LARGER = (
+    ({"crop_px": 128, "batch": 8, "r1_gamma": 0.08}, 118.488),
+    ({"lr": 0.0007, "r1_gamma": 0.4, "ada_kimg": 20.0}, 130.288),
+    ({"lr": 0.0005, "lattice_weight": 150.0, "ema_halflife_kimg": 2.0}, 133.624),
+)
+"""Then crops of 128 px: what changes, and the thousand crops, those of 64 px included, until which it holds."""
 
 WIDTHS_CELLS = {"region": 128.0, "district": 16.0}
 """Of the prior as it is shipped: districts and regions that a large world shows. Training had 16 and 4."""
@@ -73,8 +80,13 @@ def main(chips: Path, features: Path, out: Path, start: Path | None, processes: 
         critic_weight=1.0,
         critic_digest=read_squeezenet(features)[0],
     )
-    run_training(config, data, out / "critic", Schedule(kimg=CRITIC_KIMG), start=start, critic=features)
-    save_widened(out / "critic" / "model.safetensors", out / "default.safetensors")
+    folder = out / "critic"
+    run_training(config, data, folder, Schedule(kimg=CRITIC_KIMG), start=start, critic=features)
+    for number, (changed, kimg) in enumerate(LARGER):
+        previous, folder = folder, out / f"larger-{number}"
+        config = continued(previous, data, **changed)
+        run_training(config, data, folder, Schedule(kimg=kimg), start=previous, critic=features)
+    save_widened(folder / "model.safetensors", out / "default.safetensors")
 
 
 def first_part(data: Path, out: Path, processes: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -154,9 +155,12 @@ def read_world_file(path: Path) -> WorldFile:
         if type(whole := said.get(name)) is int and abs(whole) < _LARGEST_WHOLE:
             said[name] = float(whole)
     try:
-        return from_dict(WorldFile, said)
+        world = from_dict(WorldFile, said)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if not all(map(math.isfinite, (world.truncation_psi, world.res, *world.anchor))):
+        raise InputError(f"{path}: truncation_psi, res and anchor must be finite numbers.")
+    return world
 
 
 def _values(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The grid of another raster: a world that has its pixels, one for one."""
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -113,3 +115,14 @@ def test_a_store_of_others_that_gdal_reads_gives_its_grid(tmp_path):
 def test_an_anchor_is_less_than_a_pixel(anchor):
     with pytest.raises(InputError, match="less than a pixel"):
         GeoReference(crs="EPSG:32633", res=0.5, anchor=anchor)
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+@pytest.mark.parametrize("value", ["NaN", "Infinity"])
+def test_a_place_that_is_no_number_is_refused(tmp_path, place, value):
+    write_product(open_sink(tmp_path / "a.zarr", address_product(60, 70)))
+    said = json.loads((tmp_path / "a.zarr/zarr.json").read_text())
+    said["attributes"]["spatial:transform"][place] = float(value)
+    (tmp_path / "a.zarr/zarr.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="a corner or a pixel size that is no number"):
+        read_grid(tmp_path / "a.zarr")

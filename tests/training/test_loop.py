@@ -104,7 +104,11 @@ def test_reports_are_one_line_each(texture: Path, config_of: ConfigOf, tmp_path:
 
 def test_a_run_that_is_done_does_no_more(texture: Path, config_of: ConfigOf, finished: Path) -> None:
     before = load_file(finished / "state.safetensors")
-    assert run(finished, config_of(), texture, kimg=0.012) == []
+    said = run(finished, config_of(), texture, kimg=0.012)
+    assert said == [
+        "Nothing to learn: the run has seen 0.012 thousand images, and --kimg 0.012 counts them from its beginning. "
+        "Give a larger --kimg to go on."
+    ]
     after = load_file(finished / "state.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
 

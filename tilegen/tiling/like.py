@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ def read_grid(path: Path) -> tuple[GeoReference, Window]:
     said = _said_by_store(path)
     shape, transform, crs = _raster_grid(path) if said is None else _zarr_grid(path, said)
     res, skew_x, left, skew_y, down, top = (float(value) for value in transform[:6])
+    if not all(map(math.isfinite, (res, skew_x, left, skew_y, down, top))):
+        raise InputError(f"--like {path} has a corner or a pixel size that is no number. Give it a place.")
     if skew_x or skew_y:
         raise InputError(f"--like {path} is rotated. Give a north-up raster: gdalwarp in.tif out.tif makes one.")
     if res <= 0 or down >= 0:

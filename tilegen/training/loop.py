@@ -73,6 +73,11 @@ def train(
     with _StopSignal() as stop, Monitor(folder, tensorboard=schedule.tensorboard, num_images=state.num_images) as log:
         clock, last_snapshot = _Clock(state, schedule), time.monotonic()
         sums: dict[str, list[float]] = defaultdict(list)
+        if state.num_images >= 1000 * schedule.kimg:
+            report(
+                f"Nothing to learn: the run has seen {state.num_images / 1000:g} thousand images, and --kimg "
+                f"{schedule.kimg:g} counts them from its beginning. Give a larger --kimg to go on."
+            )
         while True:
             is_over = clock.is_over()
             done = agreed(is_over or stop.number is not None, state.device)
