@@ -24,7 +24,11 @@ from tilegen.testing.strategies import FAR_PX, nested_windows, seeds
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5
 """Of the image's standard deviation; E1. Measured: at most 2.7e-6 over 500 pairs of windows of the nano preset with
-random weights, 3.1e-6 over 60 pairs of the bundled model."""
+random weights."""
+
+TRAINED_TOLERANCE = 2e-5
+"""The same of the bundled model, whose layers amplify rounding more. Measured: at most 1.5e-5 of the deviation of the
+window, 3.6e-6 of values from -1 to 1, which is a two-thousandth of a code value."""
 
 Render = Callable[[int, Window], Tensor]
 
@@ -34,11 +38,13 @@ def quantised(image: Tensor) -> Tensor:
     return ((image + 1) * 127.5).round().clamp(1, 255)
 
 
-def assert_a_tile_is_a_crop(render: Render, seed: int, inner: Window, outer: Window, std: float) -> None:
+def assert_a_tile_is_a_crop(
+    render: Render, seed: int, inner: Window, outer: Window, std: float, tolerance: float = TOLERANCE
+) -> None:
     """E1 for one pair of windows of one world."""
     tile, crop = render(seed, inner), render(seed, outer)[:, *inner.within(outer)]
     assert tile.shape == crop.shape
-    assert (tile - crop).abs().max().item() <= TOLERANCE * std
+    assert (tile - crop).abs().max().item() <= tolerance * std
     assert (quantised(tile) - quantised(crop)).abs().max().item() <= 1
 
 
@@ -111,7 +117,7 @@ def test_a_tile_of_the_bundled_model_is_a_crop_of_the_whole(place: tuple[int, in
     def render(seed: int, window: Window) -> Tensor:
         return generator((seed,), window)[0]
 
-    assert_a_tile_is_a_crop(render, 7, inner, outer, std=render(7, outer).std().item())
+    assert_a_tile_is_a_crop(render, 7, inner, outer, render(7, outer).std().item(), TRAINED_TOLERANCE)
 
 
 def test_a_batch_is_its_worlds_one_by_one(nano: Generator) -> None:

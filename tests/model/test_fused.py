@@ -28,7 +28,10 @@ from tilegen.testing.strategies import FAR_PX, nested_windows, seeds
 pytestmark = pytest.mark.skipif(not can_fuse(NANO), reason="tilegen was installed without a C++ compiler")
 
 FLOAT32_TOLERANCE = 1e-5
-"""Of the image's standard deviation. Measured: at most 7e-6, of the bundled model and of the presets mini and S."""
+"""Of the image's standard deviation. Measured: at most 7e-6 of the presets with random weights."""
+
+TRAINED_TOLERANCE = 2e-5
+"""The same of the bundled model, whose layers amplify rounding more. Measured: 1.3e-5."""
 
 BROAD = replace(NANO, channels=(48, 32, 32, 16, 16), band_names=("coastal", "blue", "green", "red", "nir"))
 
@@ -42,8 +45,8 @@ def codes(image: Tensor) -> Tensor:
     return ((image + 1) * 127.5).round().clamp(1, 255)
 
 
-def assert_same_but_for_rounding(one: Tensor, other: Tensor, std: float) -> None:
-    assert (one - other).abs().max().item() <= FLOAT32_TOLERANCE * std
+def assert_same_but_for_rounding(one: Tensor, other: Tensor, std: float, tolerance: float = FLOAT32_TOLERANCE) -> None:
+    assert (one - other).abs().max().item() <= tolerance * std
     assert (codes(one) - codes(other)).abs().max().item() <= 1
 
 
@@ -62,7 +65,7 @@ def test_compiled_is_eager_on_the_bundled_model() -> None:
     generator, _ = load_generator(resolve_checkpoint("default"))
     window = Window.from_size(180, 220, row0=FAR_PX + 5, col0=-77)
     eager, compiled = (painted(generator, engine, 3, window) for engine in ("eager", "compiled"))
-    assert_same_but_for_rounding(eager, compiled, eager.std().item())
+    assert_same_but_for_rounding(eager, compiled, eager.std().item(), TRAINED_TOLERANCE)
 
 
 @given(pair=nested_windows(max_side=80), seed=seeds())
